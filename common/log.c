@@ -1,0 +1,56 @@
+/* The level and the program's start are the only file-scope state in the project besides the fault table (style rule). */
+#include "common/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const level_names[] = { "error", "warn", "info", "debug" };
+static atomic_int log_level = -1;
+
+static int level_from_env(void)
+{
+	const char *env = getenv("CFS_LOG");
+
+	for (int i = 0; env && i <= LOG_LEVEL_DEBUG; i++)
+		if (!strcmp(env, level_names[i]))
+			return i;
+	return LOG_LEVEL_INFO;
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&log_level, (int)level);
+}
+
+void log_write(enum log_level level, const char *part, const char *fmt, ...)
+{
+	char line[2048];
+	struct timespec now;
+	struct tm tm;
+	va_list ap;
+	int max = atomic_load(&log_level);
+	size_t n;
+
+	if (max < 0)
+		atomic_store(&log_level, max = level_from_env());
+	if ((int)level > max)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	n = strftime(line, sizeof(line), "%H:%M:%S", &tm);
+	n += (size_t)snprintf(line + n, sizeof(line) - n, ".%03ld %-5s %s: ", now.tv_nsec / 1000000,
+			      level_names[level], part);
+	va_start(ap, fmt);
+	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
+	va_end(ap);
+	n = strlen(line);
+	line[n++] = '\n';
+	/* One write: lines of several threads and processes on one stderr do not mix. */
+	if (write(STDERR_FILENO, line, n) < 0)
+		return;
+}

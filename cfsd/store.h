@@ -1,0 +1,66 @@
+/*
+ * One node's copy of one filesystem: metadata + data + how far it has come. The same store_apply() runs on the server
+ * and, blindly, on its standbys.
+ *
+ * A change is a txn: a metadata batch and data extents. Order inside store_apply(): the batch first (it carries the
+ * position and the inode's data stamp), then the extents. Everything is applied by one thread in lsn order, so a crash
+ * between the two can only tear the last record: recovery treats the data of the last record's inodes as unknown
+ * (re-applied from the log of another member, or fetched). LAYOUT.md has the keys.
+ */
+#ifndef CFS_CFSD_STORE_H
+#define CFS_CFSD_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cfsd/batch.h"
+#include "cfsd/data.h"
+#include "cfsd/meta.h"
+#include "wire/message.h"
+
+enum extent_kind { EXTENT_WRITE = 1, EXTENT_TRUNCATE = 2, EXTENT_REMOVE = 3, EXTENT_PUNCH = 4 };
+
+struct txn {
+	struct batch meta;
+	struct wire_writer extents; /* encoded: u8 kind, u64 ino, u64 off, u64 len, bytes when WRITE */
+};
+
+void txn_init(struct txn *t);
+void txn_release(struct txn *t);
+bool txn_is_empty(const struct txn *t);
+int txn_write(struct txn *t, uint64_t ino, uint64_t off, const void *buf, size_t len);
+int txn_truncate(struct txn *t, uint64_t ino, uint64_t size);
+int txn_punch(struct txn *t, uint64_t ino, uint64_t off, uint64_t len);
+int txn_remove(struct txn *t, uint64_t ino);
+
+/* What is logged, sent and applied. Borrowed bytes. */
+struct record {
+	struct wire_logpos prev, pos; /* prev.lsn + 1 == pos.lsn */
+	const void *batch;
+	size_t batch_len;
+	const void *extents;
+	size_t extents_len;
+};
+
+struct store; /* owns meta and data */
+
+/* DIR/meta (LevelDB) and DIR/data (backing files). -EPROTONOSUPPORT: made by a newer version. */
+int store_open_disk(const char *dir, struct store **ret_s);
+/* Takes META and DATA over (tests, simulator). */
+int store_open(struct meta *meta, struct data *data, struct store **ret_s);
+void store_close(struct store *s);
+struct meta *store_meta(struct store *s);
+struct data *store_data(struct store *s);
+
+/* Empty store: makes the root directory (mode 0755, root) as record (EPOCH, 1). */
+int store_format(struct store *s, uint64_t epoch, uint64_t now_ns);
+bool store_is_formatted(const struct store *s);
+/* {0,0} for an empty store. */
+struct wire_logpos store_position(const struct store *s);
+/* rec->prev must be the position, else -ESTALE and nothing is done. -ENOSPC/-EIO: the copy is broken from here on. */
+int store_apply(struct store *s, const struct record *rec);
+/* Durable: metadata, and the data of INO (0: of every inode written since the last time). Worker thread safe. */
+int store_sync(struct store *s, uint64_t ino);
+
+#endif

@@ -13,10 +13,11 @@ struct data_ops {
 	ssize_t (*read)(struct data *d, uint64_t ino, void *buf, size_t len, uint64_t off);
 	/* All of it or -errno. Creates the file. */
 	int (*write)(struct data *d, uint64_t ino, const void *buf, size_t len, uint64_t off);
+	/* Both do nothing when there is no backing file: what was never written reads as zeros. */
 	int (*truncate)(struct data *d, uint64_t ino, uint64_t size);
 	int (*punch)(struct data *d, uint64_t ino, uint64_t off, uint64_t len);
 	int (*remove)(struct data *d, uint64_t ino); /* absent is fine */
-	/* Makes the file durable. May block long: called from a worker thread. */
+	/* Makes the file durable (INO 0: every file). May block long: called from a worker thread. */
 	int (*sync)(struct data *d, uint64_t ino);
 	/* Bytes in use by the file, in 512-byte blocks, and what is left below: free counts what may still be promised,
 	   i.e. without the reserve that keeps the server itself alive on a full disk. */
@@ -31,5 +32,7 @@ struct data {
 
 int data_file_open(const char *dir, struct data **ret_d);
 int data_mem_open(uint64_t capacity, struct data **ret_d);
+/* data_mem only: power loss, every file is again what it was at its last sync. */
+void data_mem_forget(struct data *d);
 
 #endif

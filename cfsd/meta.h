@@ -33,5 +33,7 @@ struct meta {
 /* DIR is created. -EIO with the reason logged when LevelDB cannot open it. */
 int meta_leveldb_open(const char *dir, struct meta **ret_m);
 int meta_mem_open(struct meta **ret_m);
+/* meta_mem only: power loss, everything since the last batch applied with SYNC is gone. Open iterators keep their view. */
+void meta_mem_forget(struct meta *m);
 
 #endif

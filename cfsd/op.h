@@ -24,8 +24,8 @@ struct op_env {
 
 /* Runs a 0x02xx request (not session_*, open/release bookkeeping is the session's). Fills *rep (zeroed by the caller). */
 int op_execute(struct op_env *env, enum msg_type type, const void *req, void *rep, struct txn *txn);
-/* True for operations that change the filesystem: they need a slot and are replicated. */
-bool op_is_change(enum msg_type type);
+/* True for requests that change the filesystem: they need a slot and are replicated. open is one when it truncates. */
+bool op_is_change(enum msg_type type, const void *req);
 /* Inode and token bits (TOKEN_*) that the operation conflicts with at other clients, before it runs: at most 4. */
 struct op_conflict {
 	uint64_t ino;

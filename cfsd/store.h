@@ -50,6 +50,10 @@ int store_open_disk(const char *dir, struct store **ret_s);
 /* Takes META and DATA over (tests, simulator). */
 int store_open(struct meta *meta, struct data *data, struct store **ret_s);
 void store_close(struct store *s);
+/* Ends the store and gives its parts back (a crash and restart in the simulator). */
+void store_detach(struct store *s, struct meta **ret_meta, struct data **ret_data);
+/* Reads position and counters again, after the metadata was replaced from outside (resync). */
+int store_reload(struct store *s);
 struct meta *store_meta(struct store *s);
 struct data *store_data(struct store *s);
 

@@ -32,7 +32,7 @@ enum {
 };
 
 /*
- * readdir.entries: a sequence of entries, each  le16 bytes of this entry, packed attr (types.def), NUL-ended name.
+ * readdir.entries: a sequence of entries, each  le16 bytes of this entry (these two included), packed attr (types.def), NUL-ended name.
  * Entries carry attributes so that one request serves readdirplus. "." and ".." are not in it.
  */
 

@@ -13,17 +13,10 @@
 #include <stdint.h>
 
 #include "cluster/config.h"
+#include "cluster/lease.h" /* struct cluster_times */
 #include "common/mailbox.h"
 
 struct cluster;
-
-/* The times of the protocol, in ms; one place, overridable for tests. */
-struct cluster_times {
-	uint32_t heartbeat_ms; /* 100: node -> leader, renews leases */
-	uint32_t lease_ms;     /* 500: a server may serve this long after the heartbeat was sent */
-	uint32_t margin_ms;    /* 100: what the leader waits beyond a lease before it promotes another */
-	uint32_t raft_election_ms, raft_heartbeat_ms; /* 200 / 40 */
-};
 
 struct cluster_conf {
 	const char *state_dir; /* /var/lib/cfs */

@@ -45,7 +45,7 @@ enum repl_event_type {
 	REPL_EV_ACK,	 /* node has everything up to pos */
 	REPL_EV_LOST,	 /* node: its connection is gone */
 	REPL_EV_REFUSED, /* node knows a higher epoch */
-	REPL_EV_CHANGED, /* status of the change proposed last (cluster_done) */
+	REPL_EV_CHANGED, /* status (of cluster_done) of the change that expected epoch */
 	/* at a member */
 	REPL_EV_ATTACHED, /* node answered: status; mode; pos (COPY: the records after pos follow) */
 	REPL_EV_DETACHED, /* node: the connection to it is gone, or could not be made */

@@ -11,7 +11,7 @@
 struct batch {
 	uint8_t *buf;
 	size_t len, cap;
-	int err; /* sticky -ENOMEM */
+	int err; /* sticky -ENOMEM or -EMSGSIZE */
 };
 
 void batch_init(struct batch *b);
@@ -19,6 +19,8 @@ void batch_release(struct batch *b);
 /* A later put or del of the same key wins. */
 int batch_put(struct batch *b, const void *key, size_t klen, const void *val, size_t vlen);
 int batch_del(struct batch *b, const void *key, size_t klen);
+/* Adds the items of another batch's encoded bytes, unchecked. */
+int batch_append(struct batch *b, const void *buf, size_t len);
 
 struct batch_item {
 	const void *key, *val; /* val NULL: delete */

@@ -2,10 +2,10 @@
  * One node's copy of one filesystem: metadata + data + how far it has come. The same store_apply() runs on the server
  * and, blindly, on its standbys.
  *
- * A change is a txn: a metadata batch and data extents. Order inside store_apply(): the batch first (it carries the
- * position and the inode's data stamp), then the extents. Everything is applied by one thread in lsn order, so a crash
- * between the two can only tear the last record: recovery treats the data of the last record's inodes as unknown
- * (re-applied from the log of another member, or fetched). LAYOUT.md has the keys.
+ * A change is a txn: a metadata batch and data extents. Order inside store_apply(): the extents go to a redo slot, then
+ * the batch is applied (it carries the position and the inode's data stamp), then the extents. Everything is applied by
+ * one thread in lsn order, so a crash between the last two can only tear the last record, and opening the store again
+ * completes it from the redo slot. A power loss can take anything since the last store_sync(). LAYOUT.md has the keys.
  */
 #ifndef CFS_CFSD_STORE_H
 #define CFS_CFSD_STORE_H
@@ -23,11 +23,15 @@ enum extent_kind { EXTENT_WRITE = 1, EXTENT_TRUNCATE = 2, EXTENT_REMOVE = 3, EXT
 
 struct txn {
 	struct batch meta;
-	struct wire_writer extents; /* encoded: u8 kind, u64 ino, u64 off, u64 len, bytes when WRITE */
+	struct wire_writer extents; /* encoded: u8 kind, u64 ino, u64 off, u64 len, bytes when WRITE; cfsd/extent.h reads them */
 };
 
 void txn_init(struct txn *t);
 void txn_release(struct txn *t);
+/* Empty again, memory kept. */
+void txn_clear(struct txn *t);
+/* 0, or why something could not be added. */
+int txn_error(const struct txn *t);
 bool txn_is_empty(const struct txn *t);
 int txn_write(struct txn *t, uint64_t ino, uint64_t off, const void *buf, size_t len);
 int txn_truncate(struct txn *t, uint64_t ino, uint64_t size);
@@ -62,8 +66,12 @@ int store_format(struct store *s, uint64_t epoch, uint64_t now_ns);
 bool store_is_formatted(const struct store *s);
 /* {0,0} for an empty store. */
 struct wire_logpos store_position(const struct store *s);
-/* rec->prev must be the position, else -ESTALE and nothing is done. -ENOSPC/-EIO: the copy is broken from here on. */
+/* rec->prev must be the position, else -ESTALE; -EBADMSG: not a record; nothing is done then. -ENOSPC, -EIO, -ENOMEM:
+   the copy is broken from here on, every later call fails the same way. */
 int store_apply(struct store *s, const struct record *rec);
+/* The number the next new inode gets, and how many there are. */
+uint64_t store_next_ino(const struct store *s);
+uint64_t store_nr_inodes(const struct store *s);
 /* Durable: metadata, and the data of INO (0: of every inode written since the last time). Worker thread safe. */
 int store_sync(struct store *s, uint64_t ino);
 

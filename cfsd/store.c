@@ -1,0 +1,410 @@
+/*
+ * One copy of one filesystem: opening, applying records, making them durable.
+ *
+ * Threads: everything on the store's thread, but store_sync(), which workers call at the same time. What the two share
+ * is behind `lock`; metadata and data take care of themselves.
+ */
+#include "cfsd/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "cfsd/dentry.h"
+#include "cfsd/extent.h"
+#include "cfsd/inode.h"
+#include "cfsd/meta_key.h"
+#include "cfsd/store_redo.h"
+#include "cfsd/system.h"
+#include "common/cleanup.h"
+#include "common/fault.h"
+
+/* With more files than this to make durable, one syncfs(2) is cheaper than a sync of each. */
+enum { SYNC_SINGLE_MAX = 64 };
+
+/* A file with changes that are not durable. SEQ tells a sync whether it changed again meanwhile. */
+struct unsynced {
+	uint64_t ino, seq;
+	UT_hash_handle hh;
+};
+
+struct store {
+	struct meta *meta;
+	struct data *data;
+	struct wire_logpos pos;
+	struct system_counters counters;
+	bool formatted;
+	int broken; /* the errno that ended this copy */
+	struct redo redo;
+	struct batch scratch; /* of store_apply */
+
+	pthread_mutex_t lock; /* guards the two below */
+	struct unsynced *unsynced;
+	uint64_t unsynced_seq;
+};
+
+struct meta *store_meta(struct store *s)
+{
+	return s->meta;
+}
+
+struct data *store_data(struct store *s)
+{
+	return s->data;
+}
+
+bool store_is_formatted(const struct store *s)
+{
+	return s->formatted;
+}
+
+struct wire_logpos store_position(const struct store *s)
+{
+	return s->pos;
+}
+
+uint64_t store_next_ino(const struct store *s)
+{
+	return s->counters.next_ino;
+}
+
+uint64_t store_nr_inodes(const struct store *s)
+{
+	return s->counters.nr_inodes;
+}
+
+int store_reload(struct store *s)
+{
+	struct system_state st;
+	int r = system_load(s->meta, &st);
+
+	if (r < 0)
+		return r;
+	s->formatted = st.formatted;
+	s->pos = st.pos;
+	s->counters = st.counters;
+	return 0;
+}
+
+static int note_unsynced(struct store *s, uint64_t ino)
+{
+	LOCK_SCOPE(&s->lock);
+	struct unsynced *u;
+
+	HASH_FIND(hh, s->unsynced, &ino, sizeof(ino), u);
+	if (!u) {
+		u = calloc(1, sizeof(*u));
+		if (!u)
+			return -ENOMEM;
+		u->ino = ino;
+		HASH_ADD(hh, s->unsynced, ino, sizeof(u->ino), u);
+	}
+	u->seq = ++s->unsynced_seq;
+	return 0;
+}
+
+static int apply_extent(struct store *s, const struct extent *e)
+{
+	struct data *d = s->data;
+	int r = note_unsynced(s, e->ino);
+
+	if (r < 0)
+		return r;
+	switch (e->kind) {
+	case EXTENT_WRITE:
+		return d->ops->write(d, e->ino, e->bytes, e->len, e->off);
+	case EXTENT_TRUNCATE:
+		return d->ops->truncate(d, e->ino, e->off);
+	case EXTENT_PUNCH:
+		return d->ops->punch(d, e->ino, e->off, e->len);
+	case EXTENT_REMOVE:
+		return d->ops->remove(d, e->ino);
+	}
+	return -EBADMSG;
+}
+
+static int apply_extents(struct store *s, const void *buf, size_t len)
+{
+	struct extent e;
+	size_t pos = 0;
+	int r;
+
+	while ((r = extent_next(buf, len, &pos, &e)) > 0) {
+		r = apply_extent(s, &e);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+/* Completes the last record if a crash tore it. */
+static int redo_last(struct store *s)
+{
+	_cleanup_free_ void *extents = NULL;
+	size_t len;
+	int r = redo_load(&s->redo, s->data, s->pos, &extents, &len);
+
+	return r <= 0 ? r : apply_extents(s, extents, len);
+}
+
+static int open_with(struct meta *meta, struct data *data, uint64_t boot, struct store **ret_s)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->meta = meta;
+	s->data = data;
+	s->redo.boot = boot;
+	batch_init(&s->scratch);
+	pthread_mutex_init(&s->lock, NULL);
+	r = store_reload(s);
+	if (!r)
+		r = redo_last(s);
+	if (r < 0) {
+		store_detach(s, &meta, &data);
+		return r;
+	}
+	*ret_s = s;
+	return 0;
+}
+
+int store_open(struct meta *meta, struct data *data, struct store **ret_s)
+{
+	return open_with(meta, data, 0, ret_s);
+}
+
+/* Identifies this boot of the machine: redo slots written before a power loss are not to be trusted. */
+static int boot_id(uint64_t *ret_boot)
+{
+	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	char text[9] = "";
+
+	if (fd < 0 || read(fd, text, 8) != 8)
+		return -EIO;
+	*ret_boot = strtoul(text, NULL, 16) | (uint64_t)1 << 32;
+	return 0;
+}
+
+int store_open_disk(const char *dir, struct store **ret_s)
+{
+	struct meta *meta = NULL;
+	struct data *data = NULL;
+	char path[4096];
+	uint64_t boot;
+	int r = boot_id(&boot);
+
+	if (r < 0)
+		return r;
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	if ((size_t)snprintf(path, sizeof(path), "%s/meta", dir) >= sizeof(path))
+		return -ENAMETOOLONG;
+	r = meta_leveldb_open(path, &meta);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/data", dir);
+	r = data_file_open(path, &data);
+	if (r < 0)
+		goto err_meta_close;
+	r = open_with(meta, data, boot, ret_s);
+	if (r < 0)
+		goto err_data_close;
+	return 0;
+
+err_data_close:
+	data->ops->close(data);
+err_meta_close:
+	meta->ops->close(meta);
+	return r;
+}
+
+void store_detach(struct store *s, struct meta **ret_meta, struct data **ret_data)
+{
+	struct unsynced *u, *next;
+
+	*ret_meta = s->meta;
+	*ret_data = s->data;
+	HASH_ITER(hh, s->unsynced, u, next) {
+		HASH_DEL(s->unsynced, u);
+		free(u);
+	}
+	batch_release(&s->scratch);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+void store_close(struct store *s)
+{
+	struct meta *meta;
+	struct data *data;
+
+	if (!s)
+		return;
+	store_detach(s, &meta, &data);
+	meta->ops->close(meta);
+	data->ops->close(data);
+}
+
+/* Everything in it can be decoded; *counters is what it leaves them at. */
+static int check_record(const struct record *rec, struct system_counters *counters)
+{
+	struct batch_item b;
+	struct extent e;
+	size_t pos = 0;
+	int r;
+
+	while ((r = batch_next(rec->batch, rec->batch_len, &pos, &b)) > 0) {
+		if (b.val && meta_key_is_system(b.key, b.klen, SYSTEM_NEXT_INO)) {
+			r = system_counters_decode(b.val, b.vlen, counters);
+			if (r < 0)
+				return r;
+		}
+	}
+	pos = 0;
+	while (!r && (r = extent_next(rec->extents, rec->extents_len, &pos, &e)) > 0)
+		r = 0;
+	return r;
+}
+
+static int apply_checked(struct store *s, const struct record *rec)
+{
+	int r = 0;
+
+	s->scratch.len = 0;
+	s->scratch.err = 0;
+	batch_append(&s->scratch, rec->batch, rec->batch_len);
+	system_put_position(&s->scratch, rec->pos);
+	if (s->scratch.err)
+		return s->scratch.err;
+	if (rec->extents_len)
+		r = redo_save(&s->redo, s->data, rec);
+	if (!r)
+		r = s->meta->ops->apply(s->meta, s->scratch.buf, s->scratch.len, false);
+	if (!r)
+		r = fault_hit(FAULT_store_after_batch);
+	if (!r)
+		r = apply_extents(s, rec->extents, rec->extents_len);
+	return r;
+}
+
+int store_apply(struct store *s, const struct record *rec)
+{
+	struct system_counters counters = s->counters;
+	int r;
+
+	if (s->broken)
+		return s->broken;
+	if (rec->prev.epoch != s->pos.epoch || rec->prev.lsn != s->pos.lsn)
+		return -ESTALE;
+	if (rec->pos.lsn != rec->prev.lsn + 1 || rec->pos.epoch < rec->prev.epoch)
+		return -EBADMSG;
+	r = check_record(rec, &counters);
+	if (!r)
+		r = fault_hit(FAULT_store_apply);
+	if (r < 0)
+		return r;
+	r = apply_checked(s, rec);
+	if (r < 0)
+		return s->broken = r;
+	s->pos = rec->pos;
+	s->counters = counters;
+	s->formatted = true;
+	return 0;
+}
+
+int store_format(struct store *s, uint64_t epoch, uint64_t now_ns)
+{
+	struct system_counters counters = { .next_ino = INODE_ROOT + 1, .nr_inodes = 1 };
+	struct inode root = {
+		.ino = INODE_ROOT,
+		.mode = S_IFDIR | 0755,
+		.nlink = 2,
+		.atime = now_ns,
+		.mtime = now_ns,
+		.ctime = now_ns,
+		.btime = now_ns,
+		.change = 1,
+		.parent = INODE_ROOT,
+	};
+	struct txn t;
+	int r;
+
+	if (s->pos.lsn)
+		return -EEXIST;
+	txn_init(&t);
+	inode_save(&t, &root);
+	system_put_format(&t.meta);
+	system_put_counters(&t.meta, &counters);
+	r = txn_error(&t);
+	if (!r)
+		r = store_apply(s, &(struct record){ .pos = { .epoch = epoch, .lsn = 1 },
+						     .batch = t.meta.buf,
+						     .batch_len = t.meta.len });
+	txn_release(&t);
+	return r;
+}
+
+/* Copies the files to make durable; the list stays as it is until they are. NULL with *ret_n > 0: no memory. */
+static struct unsynced *unsynced_copy(struct store *s, size_t *ret_n)
+{
+	LOCK_SCOPE(&s->lock);
+	struct unsynced *u, *next, *copy;
+	size_t i = 0;
+
+	*ret_n = HASH_COUNT(s->unsynced);
+	copy = *ret_n ? malloc(*ret_n * sizeof(*copy)) : NULL;
+	if (!copy)
+		return NULL;
+	HASH_ITER(hh, s->unsynced, u, next)
+		copy[i++] = *u;
+	return copy;
+}
+
+static void unsynced_forget(struct store *s, const struct unsynced *done, size_t n)
+{
+	LOCK_SCOPE(&s->lock);
+
+	for (size_t i = 0; i < n; i++) {
+		struct unsynced *u;
+
+		HASH_FIND(hh, s->unsynced, &done[i].ino, sizeof(done[i].ino), u);
+		if (u && u->seq == done[i].seq) {
+			HASH_DEL(s->unsynced, u);
+			free(u);
+		}
+	}
+}
+
+static int sync_data(struct store *s)
+{
+	struct data *d = s->data;
+	size_t n;
+	_cleanup_free_ struct unsynced *list = unsynced_copy(s, &n);
+	int r = 0;
+
+	if (n && !list)
+		return -ENOMEM;
+	if (n > SYNC_SINGLE_MAX)
+		r = d->ops->sync(d, 0);
+	for (size_t i = 0; !r && n <= SYNC_SINGLE_MAX && i < n; i++)
+		r = d->ops->sync(d, list[i].ino);
+	if (!r)
+		unsynced_forget(s, list, n);
+	return r;
+}
+
+int store_sync(struct store *s, uint64_t ino)
+{
+	int r = ino ? s->data->ops->sync(s->data, ino) : sync_data(s);
+
+	/* An empty batch, made durable, makes all before it durable. */
+	return r < 0 ? r : s->meta->ops->apply(s->meta, NULL, 0, true);
+}

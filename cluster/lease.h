@@ -129,6 +129,7 @@ struct lease_node {
 		uint32_t fs;
 		uint64_t epoch;	   /* as granted */
 		uint64_t until_ms; /* exclusive */
+		uint64_t ahead_epoch, ahead_until_ms; /* granted at an epoch that we may not know yet */
 		bool reported;	   /* valid at the last lease_node_lost() */
 	} held[CONFIG_FS_MAX];
 	size_t nr_held;

@@ -534,6 +534,11 @@ int jobs_refresh(struct jobs *jobs)
 	return r < 0 ? r : 0;
 }
 
+size_t jobs_count(const struct jobs *jobs)
+{
+	return HASH_COUNT(jobs->by_pidns);
+}
+
 const struct job *jobs_by_pidns(const struct jobs *jobs, uint64_t pidns)
 {
 	struct job_entry *e;

@@ -77,6 +77,8 @@ int jobs_new(const char *state_dir, struct jobs **ret_jobs);
 void jobs_free(struct jobs *jobs);
 /* Looks whether something changed (two stat(2)), and reads it. Results of the lookups below live until the next one. */
 int jobs_refresh(struct jobs *jobs);
+/* How many jobs run here. */
+size_t jobs_count(const struct jobs *jobs);
 /* The job that has this pid namespace, NULL when none has. */
 const struct job *jobs_by_pidns(const struct jobs *jobs, uint64_t pidns);
 const struct job *jobs_by_id(const struct jobs *jobs, const char *id);

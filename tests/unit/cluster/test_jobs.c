@@ -120,6 +120,7 @@ Test(jobs, reader_sees_every_change)
 	cr_assert_eq(away_write(dir, &away), 0);
 	cr_assert_eq(jobs_refresh(jobs), 0);
 	cr_assert(jobs_by_pidns(jobs, job.pidns));
+	cr_assert_eq(jobs_count(jobs), 1u);
 	cr_assert_eq(jobs_by_id(jobs, "1-77")->moves, 3u);
 	cr_assert_null(jobs_by_id(jobs, "1-78"));
 	cr_assert_eq(jobs_away_node(jobs, cpids[1]), 3u);

@@ -22,6 +22,8 @@ struct rpc_conn;
 struct rpc_req;
 struct tls_identity; /* wire/tls.h */
 
+/* NONE: one that is just joining. It says no hello: its connections are up once secured, and only rows of state NEW
+   (`join`) can be called on them. For the acceptor such a connection never comes up; `up` and `down` are not told. */
 enum rpc_role { RPC_ROLE_NONE, RPC_ROLE_NODE, RPC_ROLE_CLIENT };
 
 /* Who we are; the strings are borrowed and must outlive the rpc. */
@@ -56,19 +58,21 @@ struct rpc_conn_events {
 	void (*down)(void *ctx, struct rpc_conn *conn, int err);
 };
 
-/* TLS: NULL gives plain TCP (tests only). SELF is copied, its strings borrowed. */
+/* TLS: NULL gives plain TCP (tests only); borrowed. SELF is copied, its strings borrowed. SIGPIPE is ignored from here on
+   unless the program has a handler. */
 int rpc_new(uv_loop_t *loop, const struct rpc_self *self, struct tls_identity *tls, struct rpc **ret_rpc);
 /* Closes everything (pending calls end with -ECANCELED, no `down` events); memory goes when the loop has run. */
 void rpc_free(struct rpc *rpc);
 
 /* HANDLER serves messages of this number (enum msg_type). A message without handler is answered with -ENOSYS. */
 void rpc_handle(struct rpc *rpc, enum msg_type type, rpc_handler handler, void *ctx);
-/* For accepted connections: told when one is up and when it is gone. */
+/* For accepted connections: told when one is up and when it is gone. EVENTS is copied. */
 void rpc_on_accept(struct rpc *rpc, const struct rpc_conn_events *events, void *ctx);
 /* HOST is a numeric address. PORT 0 picks one; ret_port (may be NULL) tells. 0 or -errno. */
 int rpc_listen(struct rpc *rpc, const char *host, uint16_t port, uint16_t *ret_port);
 
-/* Starts to connect; `up` or `down` follows, never before return. Gives up after TIMEOUT_MS. */
+/* Starts to connect; `up` or `down` follows, never before return. Gives up after TIMEOUT_MS. HOST is numeric, EVENTS is
+   copied. */
 int rpc_connect(struct rpc *rpc, const char *host, uint16_t port, uint32_t timeout_ms,
 		const struct rpc_conn_events *events, void *ctx, struct rpc_conn **ret_conn);
 /* Ends it: pending calls end with -ECANCELED, `down` is not called. NULL is fine. */

@@ -222,6 +222,7 @@ Test(lease, a_new_leader_waits_for_the_leases_of_the_old_one)
 	cr_assert_eq(state_of(&b, 1), NODE_UP);
 	run(&b, 50, N2 | N3);
 	cr_assert_eq(b.c.fs[0].server, 2);
+	lease_actions_release(&b.out);
 }
 
 Test(lease, no_grant_while_a_promotion_is_under_way)

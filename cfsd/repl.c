@@ -54,6 +54,9 @@ static enum repl_role role_now(const struct repl *r)
 	return config_fs_in_sync(&r->fs, r->conf.self) ? REPL_STANDBY : REPL_OUT;
 }
 
+/* SAME_EPOCH: members may have been added, which needs no compare-and-swap. */
+enum config_news { CONFIG_NO_NEWS, CONFIG_SAME_EPOCH, CONFIG_NEW_EPOCH };
+
 static void start_serving(struct repl *r, uint64_t now_ms, bool from_server, struct repl_actions *out)
 {
 	/* One epoch further we were the server before and after: nobody served in between. */
@@ -71,11 +74,11 @@ static void start_serving(struct repl *r, uint64_t now_ms, bool from_server, str
 		repl_server_stop(r, out);
 	else if (!from_server)
 		repl_server_resume(r, now_ms);
-	repl_server_adopt(r, now_ms);
+	repl_server_adopt(r, now_ms, true);
 }
 
 /* Brings role, peers and source in line with configuration, lease and fences. */
-static void settle(struct repl *r, uint64_t now_ms, bool new_epoch, struct repl_actions *out)
+static void settle(struct repl *r, uint64_t now_ms, enum config_news news, struct repl_actions *out)
 {
 	enum repl_role was = r->role, is = role_now(r);
 	bool recorded = is == REPL_SERVER || is == REPL_FENCED;
@@ -88,8 +91,10 @@ static void settle(struct repl *r, uint64_t now_ms, bool new_epoch, struct repl_
 		r->served = false;
 	}
 	repl_member_source(r, is == REPL_STANDBY || is == REPL_OUT ? r->fs.server : 0, now_ms, out);
-	if (is == REPL_SERVER && (was != REPL_SERVER || new_epoch))
+	if (is == REPL_SERVER && (was != REPL_SERVER || news == CONFIG_NEW_EPOCH))
 		start_serving(r, now_ms, was == REPL_SERVER, out);
+	else if (recorded && news == CONFIG_SAME_EPOCH)
+		repl_server_adopt(r, now_ms, false);
 	if (is == REPL_SERVER)
 		repl_server_settle(r, now_ms, out);
 	else if (recorded && r->broken)
@@ -98,16 +103,16 @@ static void settle(struct repl *r, uint64_t now_ms, bool new_epoch, struct repl_
 		repl_member_settle(r, now_ms, out);
 }
 
-static bool take_config(struct repl *r, const struct config_fs *fs)
+static enum config_news take_config(struct repl *r, const struct config_fs *fs)
 {
 	bool newer = fs->epoch > r->fs.epoch;
 
 	if (fs->epoch < r->fs.epoch)
-		return false;
+		return CONFIG_NO_NEWS;
 	r->fs = *fs;
 	if (newer && fs->server != r->conf.self)
 		r->lease = false;
-	return newer;
+	return newer ? CONFIG_NEW_EPOCH : CONFIG_SAME_EPOCH;
 }
 
 static void break_store(struct repl *r, uint64_t now_ms, struct repl_actions *out)
@@ -119,14 +124,14 @@ static void break_store(struct repl *r, uint64_t now_ms, struct repl_actions *ou
 
 void repl_step(struct repl *r, const struct repl_event *ev, struct repl_actions *out)
 {
-	bool new_epoch = false;
+	enum config_news news = CONFIG_NO_NEWS;
 
 	out->n = 0;
 	switch (ev->type) {
 	case REPL_EV_TICK:
 		break;
 	case REPL_EV_CONFIG:
-		new_epoch = take_config(r, ev->fs);
+		news = take_config(r, ev->fs);
 		break;
 	case REPL_EV_LEASE:
 		r->lease = ev->valid;
@@ -152,7 +157,7 @@ void repl_step(struct repl *r, const struct repl_event *ev, struct repl_actions 
 		repl_member_event(r, ev, out);
 		break;
 	}
-	settle(r, ev->now_ms, new_epoch, out);
+	settle(r, ev->now_ms, news, out);
 }
 
 enum repl_role repl_role(const struct repl *r)

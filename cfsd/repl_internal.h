@@ -54,8 +54,8 @@ bool repl_same_pos(struct wire_logpos a, struct wire_logpos b);
 void repl_server_resume(struct repl *r, uint64_t now_ms);
 /* Lets every follower go. */
 void repl_server_stop(struct repl *r, struct repl_actions *out);
-/* The configuration moved on while serving, or serving begins: peers as recorded. */
-void repl_server_adopt(struct repl *r, uint64_t now_ms);
+/* The configuration moved on (new_epoch: by a compare-and-swap), or serving begins: peers as recorded. */
+void repl_server_adopt(struct repl *r, uint64_t now_ms, bool new_epoch);
 void repl_server_event(struct repl *r, const struct repl_event *ev, struct repl_actions *out);
 /* Commits what may be committed, proposes what must change. */
 void repl_server_settle(struct repl *r, uint64_t now_ms, struct repl_actions *out);

@@ -35,25 +35,26 @@ void repl_server_stop(struct repl *r, struct repl_actions *out)
 	r->changing = false;
 }
 
-static void adopt_member(struct repl *r, uint32_t node, const struct repl_peer *old, uint64_t now_ms)
+static void adopt_member(struct repl *r, uint32_t node, const struct repl_peer *old, uint64_t now_ms, bool new_epoch)
 {
 	bool in_sync = config_fs_in_sync(&r->fs, node);
 	struct repl_peer *p = &r->peers[r->nr_peers++];
 
 	*p = old ? *old : (struct repl_peer){ .node = node };
-	/* The outcome of every earlier proposal is in this configuration. */
-	p->maybe = false;
+	/* The outcome of every earlier proposal is in a configuration of a new epoch. */
+	if (new_epoch)
+		p->maybe = false;
 	if (in_sync)
 		p->joining = false;
-	else
+	else if (!p->maybe)
 		p->drop = false;
 	if (in_sync && !p->following && !p->drop && !p->deadline_ms)
 		p->deadline_ms = now_ms + r->conf.attach_ms;
-	if (!in_sync && !p->joining)
+	if (!in_sync && !p->joining && !p->maybe)
 		p->deadline_ms = 0;
 }
 
-void repl_server_adopt(struct repl *r, uint64_t now_ms)
+void repl_server_adopt(struct repl *r, uint64_t now_ms, bool new_epoch)
 {
 	struct repl_peer old[CONFIG_MEMBERS_MAX];
 	size_t nr_old = r->nr_peers;
@@ -68,7 +69,7 @@ void repl_server_adopt(struct repl *r, uint64_t now_ms)
 		for (size_t k = 0; k < nr_old; k++)
 			if (old[k].node == r->fs.members[i])
 				o = &old[k];
-		adopt_member(r, r->fs.members[i], o, now_ms);
+		adopt_member(r, r->fs.members[i], o, now_ms, new_epoch);
 	}
 	if (r->changing && r->fs.epoch > r->changing_epoch)
 		r->changing = false;

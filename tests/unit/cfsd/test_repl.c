@@ -374,6 +374,31 @@ Test(repl, joiner_lost_while_only_joining_holds_nothing)
 	node_end(n);
 }
 
+Test(repl, member_added_without_a_new_epoch)
+{
+	struct config_fs fs = { .id = 1, .epoch = 2, .server = A, .members = { A }, .nr_members = 1, .in_sync = { A },
+				.nr_in_sync = 1 };
+	struct node *n = node_at(A, at(1, 10), 0);
+
+	step(n, (struct repl_event){ .type = REPL_EV_CONFIG, .fs = &fs });
+	lease(n, true);
+	attach(n, B, at(1, 10), 0);
+	cr_assert_eq(find(n, REPL_ACT_REFUSE, B)->status, -EREMCHG);
+	fs.members[fs.nr_members++] = B;
+	step(n, (struct repl_event){ .type = REPL_EV_CONFIG, .fs = &fs });
+	cr_assert_null(find(n, REPL_ACT_START, 0));
+	attach(n, B, at(1, 10), 0);
+	cr_assert(changes_to(n, 2, "12"));
+	/* A third one added meanwhile does not settle what became of the second. */
+	fs.members[fs.nr_members++] = C;
+	step(n, (struct repl_event){ .type = REPL_EV_CONFIG, .fs = &fs });
+	lost(n, B);
+	made(n);
+	cr_assert_eq(committed_by(n), 0);
+	cr_assert(repl_waits_for(n->r, B));
+	node_end(n);
+}
+
 Test(repl, far_behind_joiner_is_not_waited_for)
 {
 	struct node *n = server_ab();

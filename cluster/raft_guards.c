@@ -1,0 +1,153 @@
+/*
+ * The guards that libraft 0.22.1 needs around it, all of them. Without them clusters get stuck, spin, or (G11) lose what
+ * was committed. "rule": not a defect, but misuse that the library does not notice. Gn is switched off by
+ * RAFT_GUARD(n) in raft_core_conf.guards_off, for the simulator.
+ *
+ *  G1  uncommitted index of a membership change that is not first in its message    raft_guard_after_receive()
+ *  G2  timeouts in the past after a demotion: a busy loop                           raft_guard_timeout()
+ *  G3  pre-vote deadlock of low-term servers with the best log                      raft_guard_after_receive()
+ *  G4  AppendEntries that begin below our compacted log                             raft_guard_before_receive()
+ *  G5  InstallSnapshot while one is being installed leaks                           raft_guard_before_receive()
+ *  G6  RequestVoteResult read through the wrong union member                        raft_guard_before_receive()
+ *  G7  uninitialised last_log_index in the answer to an old term                    raft_guard_after_receive()
+ *  G8  reports of writes that were overtaken by a truncation or an install          raft_guard_persisted()
+ *  G9  rule: a membership change is alone in its submit                             raft_core_submit_entry() takes one
+ *  G10 rule: one server, one step of its role per change                            raft_member.c makes no others
+ *  G11 membership changes before an entry of the own term is applied: data loss     raft_guard_may_change()
+ *  G12 rule: catch-up only on a leader, for a non-voter, one at a time              raft_member.c
+ *  G13 rule: FIFO per peer; leftovers of old connections are thrown away            the driver: raft_io.c, the simulator
+ *  G14 rule: a removed server is not told and keeps standing; ids are not reused    node ids never are (config_apply.c),
+ *                                                                                   and pre-vote is on
+ *  15  a restarted voter has forgotten its leader: it gives no votes for one        raft_guard_before_receive()
+ *      election timeout, so that a leader that a majority just answered is the only one (leases)
+ */
+#include <string.h>
+
+#include "cluster/raft_internal.h"
+
+enum { MIN_TIMEOUT_GAP_MS = 10 };
+
+bool raft_guard_on(const struct raft_core *rc, unsigned n)
+{
+	return !(rc->conf.guards_off & RAFT_GUARD(n));
+}
+
+/*
+ * G4: we compacted what the leader does not know that we have (its acknowledgement was lost). The library would reject,
+ * and the leader walk back for ever. What the snapshot holds is committed, so it may be taken as received.
+ */
+static void skip_compacted(struct raft_core *rc, struct raft_append_entries *a)
+{
+	uint64_t snap = rc->snap.s.index, n;
+
+	if (a->term < rc->r.current_term || rc->r.snapshot.installing || a->prev_log_index >= snap)
+		return;
+	if (rc->log.start == 1 || a->prev_log_index >= rc->log.start)
+		return;
+	n = snap - a->prev_log_index;
+	if (n >= a->n_entries) {
+		raft_buffers_entries_free(a->entries, a->n_entries);
+		a->entries = NULL;
+		a->n_entries = 0;
+	} else {
+		a->n_entries -= (unsigned)n;
+		memmove(a->entries, a->entries + n, a->n_entries * sizeof(*a->entries));
+	}
+	a->prev_log_index = snap;
+	a->prev_log_term = rc->snap.s.term;
+}
+
+bool raft_guard_before_receive(struct raft_core *rc, struct raft_message *m)
+{
+	switch (m->type) {
+	case RAFT_APPEND_ENTRIES:
+		if (raft_guard_on(rc, 4))
+			skip_compacted(rc, &m->append_entries);
+		return false;
+	case RAFT_INSTALL_SNAPSHOT:
+		return raft_guard_on(rc, 5) && rc->r.snapshot.installing;
+	case RAFT_REQUEST_VOTE_RESULT:
+		return raft_guard_on(rc, 6) && rc->r.state != RAFT_CANDIDATE;
+	case RAFT_REQUEST_VOTE:
+		return raft_guard_on(rc, 15) && !m->request_vote.disrupt_leader &&
+		       rc->now < rc->started_ms + rc->conf.election_ms;
+	default:
+		return false;
+	}
+}
+
+/* G1: the index that the library notes for a change is the first one of its message. */
+static void mend_uncommitted_index(struct raft_core *rc, const struct raft_update *u)
+{
+	if (!(u->flags & (RAFT_UPDATE_ENTRIES)))
+		return;
+	for (unsigned i = u->entries.n; i-- > 0;)
+		if (u->entries.batch[i].type == RAFT_CHANGE) {
+			rc->r.configuration_uncommitted_index = u->entries.index + i;
+			return;
+		}
+}
+
+void raft_guard_after_receive(struct raft_core *rc, const struct raft_message *m, uint64_t term_before,
+			      struct raft_update *u)
+{
+	bool append = m->type == RAFT_APPEND_ENTRIES, install = m->type == RAFT_INSTALL_SNAPSHOT;
+	uint64_t term = append ? m->append_entries.term : install ? m->install_snapshot.term : term_before;
+
+	if (raft_guard_on(rc, 1))
+		mend_uncommitted_index(rc, u);
+	for (unsigned i = 0; i < u->messages.n; i++) {
+		struct raft_message *out = &u->messages.batch[i];
+
+		if (out->type == RAFT_APPEND_ENTRIES_RESULT && term < term_before && raft_guard_on(rc, 7))
+			out->append_entries_result.last_log_index = 0;
+		/* G3: the library echoes the candidate's term; told ours, it catches up. */
+		if (out->type == RAFT_REQUEST_VOTE_RESULT && m->type == RAFT_REQUEST_VOTE && m->request_vote.pre_vote &&
+		    m->request_vote.term < rc->r.current_term && raft_guard_on(rc, 3))
+			out->request_vote_result.term = rc->r.current_term;
+	}
+}
+
+uint64_t raft_guard_timeout(const struct raft_core *rc, uint64_t timeout_ms)
+{
+	uint64_t first = rc->last_timeout_ms + MIN_TIMEOUT_GAP_MS;
+
+	return raft_guard_on(rc, 2) && timeout_ms < first ? first : timeout_ms;
+}
+
+bool raft_guard_persisted(const struct raft_core *rc, uint64_t index, uint64_t term)
+{
+	const struct raft_core_entry *e = raft_log_get(&rc->log, index);
+
+	/* Twice the same is our own doing and an assertion of the library: never passed on. */
+	if (index <= rc->r.last_stored)
+		return false;
+	if (!raft_guard_on(rc, 8))
+		return true;
+	return !rc->r.snapshot.installing && e && e->term == term;
+}
+
+/*
+ * G11: before an entry of its own term is applied, a leader may not know of a change that its predecessor committed, and
+ * two changes a server apart have disjoint majorities. And every voter (but the one that is changed) has the last
+ * change: who does not vote by its own log neither votes nor stands, and a group could end without an electable leader.
+ */
+bool raft_guard_may_change(const struct raft_core *rc, uint32_t target)
+{
+	const struct raft_configuration *conf = &rc->r.configuration;
+
+	if (!raft_guard_on(rc, 11))
+		return true;
+	if (rc->applied_term != rc->r.current_term)
+		return false;
+	for (unsigned i = 0; i < conf->n; i++) {
+		raft_index match;
+
+		if (conf->servers[i].role != RAFT_VOTER || conf->servers[i].id == target)
+			continue;
+		if (raft_match_index(&rc->r, conf->servers[i].id, &match) != 0 ||
+		    match < rc->r.configuration_committed_index)
+			return false;
+	}
+	return true;
+}

@@ -73,6 +73,8 @@ void rpc_mark_dirty(struct rpc_conn *conn)
 		return;
 	conn->is_dirty = true;
 	DL_APPEND2(conn->rpc->dirty, conn, dirty_prev, dirty_next);
+	/* A loop that has nothing else left must not end before this is done. */
+	uv_ref((uv_handle_t *)&conn->rpc->prepare);
 }
 
 static void before_sleep(uv_prepare_t *prepare)
@@ -89,6 +91,7 @@ static void before_sleep(uv_prepare_t *prepare)
 		else
 			rpc->transport->ops->flush(conn->stream);
 	}
+	uv_unref((uv_handle_t *)prepare);
 }
 
 /* ---- calls ---- */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cfsd/dentry.h"
 #include "cfsd/inode.h"
 #include "cfsd/meta_key.h"
 
@@ -157,4 +158,78 @@ void fs_fixture_check_standby(struct fs_fixture *f)
 	cr_assert_eq(b->ops->iter_next(j, &kb, &klb, &vb, &vlb), 0);
 	a->ops->iter_free(i);
 	b->ops->iter_free(j);
+}
+
+/* What the inodes should say, counted from the other keys. */
+struct counts {
+	uint32_t names, subdirs, entries, xattrs, orphan, target;
+};
+
+static void count_key(struct fs_fixture *f, struct counts *of, uint64_t nr, const struct batch_item *k)
+{
+	struct inode in;
+	struct dentry de;
+	uint64_t ino;
+
+	if (meta_key_number(k->key, k->klen, META_DENTRY, &ino)) {
+		cr_assert_lt(ino, nr);
+		cr_assert_eq(dentry_decode(k->val, k->vlen, &de), 0);
+		cr_assert_lt(de.ino, nr);
+		cr_assert_eq(inode_load(f->store, de.ino, &in), 0, "the name leads nowhere");
+		cr_assert_eq(in.mode >> 12, de.type);
+		cr_assert(!inode_is_dir(&in) || in.parent == ino);
+		of[de.ino].names++;
+		of[ino].subdirs += inode_is_dir(&in);
+		of[ino].entries++;
+	} else if (meta_key_number(k->key, k->klen, META_XATTR, &ino)) {
+		of[ino].xattrs++;
+	} else if (meta_key_number(k->key, k->klen, META_ORPHAN, &ino)) {
+		of[ino].orphan++;
+	} else if (meta_key_number(k->key, k->klen, META_TARGET, &ino)) {
+		of[ino].target++;
+	}
+}
+
+static void check_counts(struct fs_fixture *f, const struct counts *c, uint64_t ino)
+{
+	struct inode in;
+
+	if (inode_load(f->store, ino, &in) < 0) {
+		struct data *d = store_data(f->store);
+
+		cr_assert(!c->names && !c->entries && !c->xattrs && !c->orphan && !c->target, "keys without inode %lu", ino);
+		cr_assert_eq(d->ops->blocks(d, ino), 0, "data without inode %lu", ino);
+		return;
+	}
+	cr_assert_eq(c->xattrs, in.nr_xattrs);
+	cr_assert_eq(c->target, S_ISLNK(in.mode) ? 1 : 0);
+	cr_assert_eq(c->orphan, in.nlink ? 0 : 1);
+	cr_assert(!inode_is_dir(&in) || c->entries == in.size);
+	if (ino == INODE_ROOT)
+		cr_assert_eq(in.nlink, 2 + c->subdirs);
+	else if (inode_is_dir(&in))
+		cr_assert(in.nlink == (c->names ? 2 + c->subdirs : 0));
+	else
+		cr_assert_eq(in.nlink, c->names);
+}
+
+void fs_fixture_check_keys(struct fs_fixture *f)
+{
+	struct meta *m = store_meta(f->store);
+	uint64_t nr = store_next_ino(f->store), inodes = 0, ino;
+	struct counts *of = calloc(nr, sizeof(*of));
+	struct batch_item k;
+	struct meta_iter *it;
+
+	cr_assert_not_null(of);
+	cr_assert_eq(m->ops->iter_new(m, "", 0, &it), 0);
+	while (m->ops->iter_next(it, &k.key, &k.klen, &k.val, &k.vlen) > 0) {
+		count_key(f, of, nr, &k);
+		inodes += meta_key_number(k.key, k.klen, META_INODE, &ino);
+	}
+	m->ops->iter_free(it);
+	cr_assert_eq(inodes, store_nr_inodes(f->store));
+	for (ino = 1; ino < nr; ino++)
+		check_counts(f, &of[ino], ino);
+	free(of);
 }

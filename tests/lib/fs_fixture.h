@@ -28,6 +28,9 @@ struct op_env fs_fixture_env(struct fs_fixture *f);
 /* The standby has the same keys, values and file contents, byte for byte. */
 void fs_fixture_check_standby(struct fs_fixture *f);
 
+/* No key without its inode, no inode without its name (or orphan key), and the counters are right. */
+void fs_fixture_check_keys(struct fs_fixture *f);
+
 #define FS_RUN(f, name, rep, ...) fs_fixture_run(f, MSG_##name, &(struct msg_##name##_req){ __VA_ARGS__ }, rep)
 
 #endif

@@ -17,6 +17,7 @@ static void setup(void)
 static void teardown(void)
 {
 	fs_fixture_check_standby(&fx);
+	fs_fixture_check_keys(&fx);
 	fs_fixture_release(&fx);
 }
 
@@ -266,12 +267,14 @@ Test(op_names, link_counts_end)
 
 	set_nlink(f, INODE_LINK_MAX);
 	cr_assert_eq(link_name(f, INODE_ROOT, "g"), -EMLINK);
+	set_nlink(f, 1);
 	set_nlink(d, INODE_LINK_MAX);
 	cr_assert_eq(FS_RUN(&fx, mknod, &rep, .parent = d, .entry = "x", .mode = S_IFDIR | 0700), -EMLINK);
 	cr_assert_eq(FS_RUN(&fx, mknod, &rep, .parent = d, .entry = "x", .mode = S_IFREG | 0700), 0);
 	make_dir(INODE_ROOT, "e");
 	cr_assert_eq(FS_RUN(&fx, rename, &rn, .parent = INODE_ROOT, .entry = "e", .new_parent = d, .new_entry = "e"),
 		     -EMLINK);
+	set_nlink(d, 2);
 }
 
 Test(op_names, symbolic_links)

@@ -4,7 +4,8 @@
  *
  *     CFS_GOLDEN_UPDATE=1 tests/unit/wire/test_golden      and look at the diff before committing it
  *
- * A new row is a new line. A changed line is another protocol: raise WIRE_VERSION.
+ * A new row is a new line. A changed line is another protocol: raise WIRE_VERSION. The update also writes the seeds of
+ * tests/fuzz/corpus/{message,frame}.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "tests/lib/wire_samples.h"
+#include "wire/frame.h"
 
 enum { NR_PAGES = 256 };
 
@@ -59,11 +61,16 @@ static char *print_page(unsigned page)
 	return text;
 }
 
-static void page_path(unsigned page, char *ret_path, size_t size)
+static const char *source_dir(void)
 {
 	const char *dir = getenv("CFS_SRCDIR");
 
-	snprintf(ret_path, size, "%s/tests/golden/messages-%02x.txt", dir ? dir : "..", page);
+	return dir ? dir : "..";
+}
+
+static void page_path(unsigned page, char *ret_path, size_t size)
+{
+	snprintf(ret_path, size, "%s/tests/golden/messages-%02x.txt", source_dir(), page);
 }
 
 static char *read_file(const char *path)
@@ -94,8 +101,65 @@ static void update(const char *path, const char *text)
 	fclose(f);
 }
 
+static void write_bytes(const char *path, const void *head, size_t head_len, const struct wire_writer *w)
+{
+	FILE *f = fopen(path, "w");
+
+	cr_assert(f, "%s", path);
+	fwrite(head, 1, head_len, f);
+	fwrite(w->buf, 1, w->len, f);
+	fclose(f);
+}
+
+/* One seed for fuzz_message, and one frame more in STREAM. */
+static void seed_part(const struct msg_info *m, bool rep, msg_encode encode, void (*fill)(void *),
+		      struct wire_writer *stream)
+{
+	const uint8_t head[] = { (uint8_t)m->number, (uint8_t)(m->number >> 8), rep };
+	struct frame_header h = { .version = WIRE_VERSION, .type = m->number, .id = m->oneway ? 0 : m->number };
+	_Alignas(8) uint8_t msg[WIRE_SAMPLE_SIZE] = { 0 };
+	size_t start = frame_begin(stream);
+	struct wire_writer w;
+	char path[512];
+
+	h.kind = m->oneway ? FRAME_ONEWAY : rep ? FRAME_REPLY : FRAME_REQUEST;
+	fill(msg);
+	wire_writer_init(&w);
+	wire_reserve(&w, 0);
+	cr_assert(!encode(&w, msg) && !encode(stream, msg) && !frame_end(stream, start, &h));
+	snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/message/%s-%s", source_dir(), m->name, rep ? "rep" : "req");
+	write_bytes(path, head, sizeof(head), &w);
+	wire_writer_release(&w);
+}
+
+static void update_corpus(void)
+{
+	static struct wire_sample samples[WIRE_SAMPLES_MAX];
+	size_t n = wire_samples(samples, WIRE_SAMPLES_MAX);
+	const uint8_t pieces = 6;
+	struct wire_writer stream;
+	char path[512];
+
+	snprintf(path, sizeof(path), "mkdir -p %s/tests/fuzz/corpus/message %s/tests/fuzz/corpus/frame", source_dir(),
+		 source_dir());
+	cr_assert_eq(system(path), 0);
+	wire_writer_init(&stream);
+	for (size_t i = 0; i < n; i++) {
+		const struct msg_info *m = samples[i].info;
+
+		seed_part(m, false, m->encode_req, samples[i].fill_req, &stream);
+		if (!m->oneway)
+			seed_part(m, true, m->encode_rep, samples[i].fill_rep, &stream);
+	}
+	snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/frame/all", source_dir());
+	write_bytes(path, &pieces, 1, &stream);
+	wire_writer_release(&stream);
+}
+
 Test(golden, messages)
 {
+	if (getenv("CFS_GOLDEN_UPDATE"))
+		update_corpus();
 	for (unsigned page = 0; page < NR_PAGES; page++) {
 		_cleanup_free_ char *text = print_page(page);
 		_cleanup_free_ char *pinned = NULL;

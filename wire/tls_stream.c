@@ -1,6 +1,9 @@
 /*
  * A BIO of our own stands between OpenSSL and the buffers: reads come from the bytes lent by the transport, writes are
- * appended to its output. So received bytes are copied by decryption only, and sent ones by encryption only.
+ * appended to its output, so that no bytes wait in queues of OpenSSL's.
+ *
+ * SSL_get_error(3) wants the thread's error queue empty beforehand; emptying it costs more than a short read, looking
+ * into it does not.
  */
 #include "wire/tls_stream.h"
 
@@ -155,11 +158,17 @@ static int failure(struct tls_stream *s, int ssl_error, int otherwise)
 	return r;
 }
 
+static void forget_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
+
 int tls_stream_handshake(struct tls_stream *s)
 {
 	int r, e;
 
-	ERR_clear_error();
+	forget_errors();
 	r = SSL_do_handshake(s->ssl);
 	if (r == 1)
 		return 1;
@@ -172,7 +181,7 @@ ssize_t tls_stream_read(struct tls_stream *s, void *buf, size_t len)
 	size_t n;
 	int r, e;
 
-	ERR_clear_error();
+	forget_errors();
 	r = SSL_read_ex(s->ssl, buf, len, &n);
 	if (r == 1)
 		return (ssize_t)n;
@@ -185,7 +194,7 @@ int tls_stream_write(struct tls_stream *s, const void *buf, size_t len)
 	size_t n;
 	int r;
 
-	ERR_clear_error();
+	forget_errors();
 	r = SSL_write_ex(s->ssl, buf, len, &n);
 	if (r == 1) {
 		assert(n == len);

@@ -52,8 +52,11 @@ static void timer_fired(uv_timer_t *timer)
 
 int rpc_due_add(struct rpc *rpc, struct rpc_due *due, uint32_t timeout_ms)
 {
-	int r = deadline_add(&rpc->deadlines, &due->d, uv_now(rpc->loop) + timeout_ms);
+	int r;
 
+	/* The loop's clock stands since its last turn, which may be long ago when a callback took its time. */
+	uv_update_time(rpc->loop);
+	r = deadline_add(&rpc->deadlines, &due->d, uv_now(rpc->loop) + timeout_ms);
 	/* One that leaves early does not stop the timer: it fires once for nothing. */
 	if (!r && due->d.due < rpc->timer_due)
 		arm(rpc);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/wire/rpc_fixture.h"
 
@@ -511,4 +512,16 @@ Test(rpc, user_data_stays_with_the_connection)
 	rpc_conn_set_data(conn, &net);
 	cr_assert_eq(rpc_conn_data(conn), &net);
 	rpc_conn_close(NULL);
+}
+
+/* libuv's clock stands still while a callback runs; a deadline counts from the call. */
+Test(rpc, a_deadline_counts_from_the_call_not_from_the_last_turn_of_the_loop)
+{
+	struct rpc_conn *conn = dial(&net);
+	struct result res = { 0 };
+
+	usleep(300000);
+	cr_assert_eq(rpc_call(conn, MSG_ping, &(struct msg_ping_req){ 1 }, 200, record_done, &res), 0);
+	cr_assert(run_until(&net, &res.nr_done, 1));
+	cr_assert_eq(res.status, 0);
 }

@@ -241,9 +241,9 @@ static void raw_send(int fd, const void *buf, size_t len)
 	cr_assert_eq(send(fd, buf, len, MSG_NOSIGNAL), (ssize_t)len);
 }
 
-static size_t hello_frame(uint8_t *buf, uint8_t version, uint64_t cluster)
+static size_t hello_frame(uint8_t *buf, uint8_t version, uint16_t inner_version)
 {
-	struct msg_hello_req hello = { WIRE_VERSION, cluster, 2, RPC_ROLE_NODE, "raw" };
+	struct msg_hello_req hello = { inner_version, NET_CLUSTER, 2, RPC_ROLE_NODE, "raw" };
 	struct frame_header h = { .version = version, .kind = FRAME_REQUEST, .type = MSG_hello, .id = 7 };
 	struct wire_writer w;
 	size_t len;
@@ -279,7 +279,7 @@ static void dropped_after(const void *bytes, size_t len, bool after_hello)
 	cr_assert(witness);
 	fd = raw_connect();
 	if (after_hello) {
-		raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, NET_CLUSTER));
+		raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, WIRE_VERSION));
 		cr_assert_gt(raw_read(fd, buf, sizeof(buf)), 0);
 		cr_assert_eq(net.server.seen.nr_up, 2u);
 	}
@@ -346,7 +346,7 @@ Test(refuse_raw, a_torn_frame)
 
 	witness = dial(&net);
 	fd = raw_connect();
-	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, NET_CLUSTER));
+	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, WIRE_VERSION));
 	cr_assert_gt(raw_read(fd, buf, sizeof(buf)), 0);
 	header(bytes, FRAME_REQUEST, MSG_ping, 8);
 	raw_send(fd, bytes, sizeof(bytes));
@@ -363,7 +363,7 @@ Test(refuse_raw, a_reply_nobody_asked_for_is_ignored)
 	uint8_t bytes[FRAME_HEADER_LEN], buf[512];
 	int fd = raw_connect();
 
-	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, NET_CLUSTER));
+	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, WIRE_VERSION));
 	cr_assert_gt(raw_read(fd, buf, sizeof(buf)), 0);
 	header(bytes, FRAME_REPLY, MSG_ping, 0);
 	raw_send(fd, bytes, sizeof(bytes));
@@ -378,7 +378,7 @@ Test(refuse_raw, an_unknown_message_is_enosys_and_the_connection_stays)
 	struct frame_header h;
 	int fd = raw_connect();
 
-	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, NET_CLUSTER));
+	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, WIRE_VERSION));
 	cr_assert_gt(raw_read(fd, buf, sizeof(buf)), 0);
 	header(bytes, FRAME_REQUEST, 0xfffe, 0);
 	raw_send(fd, bytes, sizeof(bytes));
@@ -393,7 +393,7 @@ Test(refuse_raw, frames_that_come_byte_by_byte_and_several_at_once)
 {
 	uint8_t frame[FRAME_HEADER_LEN + 8], buf[1024], twice[2 * sizeof(frame)];
 	int fd = raw_connect();
-	size_t len = hello_frame(buf, WIRE_VERSION, NET_CLUSTER), got = 0;
+	size_t len = hello_frame(buf, WIRE_VERSION, WIRE_VERSION), got = 0;
 
 	for (size_t i = 0; i < len; i++) {
 		raw_send(fd, buf + i, 1);
@@ -424,13 +424,27 @@ Test(refuse_raw, a_client_of_another_version_is_told_ours)
 	struct frame_header h;
 	int fd = raw_connect();
 
-	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION + 1, NET_CLUSTER));
+	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION + 1, WIRE_VERSION + 1));
 	cr_assert_eq(raw_read(fd, buf, sizeof(buf)), FRAME_HEADER_LEN);
 	cr_assert_eq(frame_header_decode(buf, 0, &h), 0);
 	cr_assert(h.kind == FRAME_REPLY && h.version == WIRE_VERSION && h.type == MSG_hello && h.id == 7);
 	cr_assert_eq(wire_status_to_errno(h.status), -EPROTONOSUPPORT);
 	cr_assert_eq(raw_read(fd, buf, sizeof(buf)), 0);
 	cr_assert_eq(net.server.seen.nr_up, 0u);
+	close(fd);
+}
+
+Test(refuse_raw, a_hello_of_another_version_in_a_frame_of_ours)
+{
+	uint8_t buf[512];
+	struct frame_header h;
+	int fd = raw_connect();
+
+	raw_send(fd, buf, hello_frame(buf, WIRE_VERSION, WIRE_VERSION + 1));
+	cr_assert_eq(raw_read(fd, buf, sizeof(buf)), FRAME_HEADER_LEN);
+	cr_assert_eq(frame_header_decode(buf, 0, &h), 0);
+	cr_assert_eq(wire_status_to_errno(h.status), -EPROTONOSUPPORT);
+	cr_assert_eq(raw_read(fd, buf, sizeof(buf)), 0);
 	close(fd);
 }
 

@@ -26,6 +26,7 @@ struct file {
 	uint64_t ino;
 	uint64_t cost;		    /* of a page, against the capacity; number 0 (the redo slots) is free */
 	uint64_t size, synced_size; /* of the backing file, not of the inode */
+	uint64_t nr_pages;	    /* that are not holes */
 	bool exists, synced_exists;
 	struct page *pages;
 	UT_hash_handle hh;
@@ -98,13 +99,15 @@ static int page_dirty(struct data_mem *d, struct file *f, uint64_t index, struct
 		p->now = fresh;
 		p->dirty = true;
 	}
-	if (grows)
+	if (grows) {
 		d->used += f->cost;
+		f->nr_pages++;
+	}
 	*ret_p = p;
 	return 0;
 }
 
-static void page_drop(struct data_mem *d, const struct file *f, struct page *p)
+static void page_drop(struct data_mem *d, struct file *f, struct page *p)
 {
 	if (!p->now)
 		return;
@@ -115,6 +118,7 @@ static void page_drop(struct data_mem *d, const struct file *f, struct page *p)
 	p->now = NULL;
 	p->dirty = true;
 	d->used -= f->cost;
+	f->nr_pages--;
 }
 
 static ssize_t mem_read(struct data *data, uint64_t ino, void *buf, size_t len, uint64_t off)
@@ -232,8 +236,8 @@ static void file_settle(struct data_mem *d, struct file *f, bool keep_now)
 			uint8_t *keep = keep_now ? p->now : p->synced;
 
 			free(keep_now ? p->synced : p->now);
-			d->used -= !keep_now && p->now ? f->cost : 0;
-			d->used += !keep_now && keep ? f->cost : 0;
+			d->used = d->used - (p->now ? f->cost : 0) + (keep ? f->cost : 0);
+			f->nr_pages = f->nr_pages - !!p->now + !!keep;
 			p->now = keep;
 			p->synced = NULL;
 			p->dirty = false;
@@ -287,12 +291,9 @@ static uint64_t mem_blocks(struct data *data, uint64_t ino)
 {
 	struct data_mem *d = (struct data_mem *)data;
 	LOCK_SCOPE(&d->lock);
-	struct file *f = file_find(d, ino);
-	uint64_t n = 0;
+	const struct file *f = file_find(d, ino);
 
-	for (const struct page *p = f ? f->pages : NULL; p; p = p->hh.next)
-		n += p->now ? PAGE / 512 : 0;
-	return n;
+	return f ? f->nr_pages * (PAGE / 512) : 0;
 }
 
 static int mem_space(struct data *data, uint64_t *ret_total, uint64_t *ret_free)

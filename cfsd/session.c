@@ -275,6 +275,23 @@ void session_tick(struct sessions *s, uint64_t now_ms)
 	}
 }
 
+void sessions_each(const struct sessions *s, void (*fn)(void *ctx, uint64_t id), void *ctx)
+{
+	for (const struct session *ses = s->all; ses; ses = ses->hh.next)
+		if (ses->conn)
+			fn(ctx, ses->id);
+}
+
+size_t sessions_of_conn(const struct sessions *s, const void *conn, uint64_t *ret_ids, size_t max)
+{
+	size_t n = 0;
+
+	for (const struct session *ses = s->all; ses && n < max; ses = ses->hh.next)
+		if (ses->conn == conn)
+			ret_ids[n++] = ses->id;
+	return n;
+}
+
 bool session_speaks(const struct sessions *s, uint64_t id, const void *conn)
 {
 	const struct session *ses = find(s, id);

@@ -56,6 +56,10 @@ void session_fence(struct sessions *s, uint64_t id, uint64_t now_ms);
 /* Expires what is due. */
 void session_tick(struct sessions *s, uint64_t now_ms);
 
+/* Every attached session, in no order. FN may not change any. */
+void sessions_each(const struct sessions *s, void (*fn)(void *ctx, uint64_t id), void *ctx);
+/* Those that CONN speaks for: the count, at most MAX. */
+size_t sessions_of_conn(const struct sessions *s, const void *conn, uint64_t *ret_ids, size_t max);
 /* Does CONN speak for it? */
 bool session_speaks(const struct sessions *s, uint64_t id, const void *conn);
 /* Who speaks for it now; NULL: nobody. */

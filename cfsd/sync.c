@@ -1,0 +1,257 @@
+/*
+ * fsync: everything an operation has seen is made durable here, in a worker, and on every member that a commit waits
+ * for. A member that cannot is let go (its connection is closed; the core then drops it from the in-sync set), so the
+ * answer is always about the members that count.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "cfsd/volume.h"
+#include "common/log.h"
+
+enum asked { ASKED_NOT, ASKED, ASKED_DONE };
+
+struct sync_job {
+	struct volume *v;
+	struct request *r; /* NULL: answered */
+	uint64_t ino;
+	unsigned refs; /* the list's, the worker's, one for every member asked */
+	bool local_done;
+	struct {
+		uint32_t node;
+		enum asked state;
+	} members[CONFIG_MEMBERS_MAX];
+	size_t nr_members;
+	struct sync_job *prev, *next;
+};
+
+struct sync_call {
+	struct sync_job *job;
+	uint32_t node;
+};
+
+/* ---- the worker ---- */
+
+struct sync_work {
+	uv_work_t work;
+	struct volume *v;
+	uint64_t ino;
+	bool all_data;
+	int status;
+	void (*done)(void *ctx, int status);
+	void *ctx;
+};
+
+static void work_run(uv_work_t *work)
+{
+	struct sync_work *w = work->data;
+	struct data *d = store_data(w->v->store);
+
+	w->status = w->all_data ? d->ops->sync(d, 0) : 0;
+	if (!w->status)
+		w->status = store_sync(w->v->store, w->ino);
+}
+
+static void work_end(uv_work_t *work, int cancelled)
+{
+	struct sync_work *w = work->data;
+
+	w->v->nr_workers--;
+	w->done(w->ctx, cancelled ? -ECANCELED : w->status);
+	volume_unref(w->v);
+	free(w);
+}
+
+int sync_local(struct volume *v, uint64_t ino, bool all_data, void (*done)(void *ctx, int status), void *ctx)
+{
+	struct sync_work *w = malloc(sizeof(*w));
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct sync_work){ .v = v, .ino = ino, .all_data = all_data, .done = done, .ctx = ctx };
+	w->work.data = w;
+	r = uv_queue_work(v->svc->conf.loop, &w->work, work_run, work_end);
+	if (r < 0) {
+		free(w);
+		return r;
+	}
+	v->refs++;
+	v->nr_workers++;
+	return 0;
+}
+
+/* ---- the server's side ---- */
+
+static void job_unref(struct sync_job *job)
+{
+	if (--job->refs == 0)
+		free(job);
+}
+
+static void job_end(struct sync_job *job, int status)
+{
+	struct request *r = job->r;
+
+	if (!r)
+		return;
+	job->r = NULL;
+	DL_DELETE(job->v->syncs, job);
+	request_reply(r, status);
+	job_unref(job);
+}
+
+static enum asked *member_state(struct sync_job *job, uint32_t node)
+{
+	for (size_t i = 0; i < job->nr_members; i++)
+		if (job->members[i].node == node)
+			return &job->members[i].state;
+	assert(job->nr_members < CONFIG_MEMBERS_MAX);
+	job->members[job->nr_members].node = node;
+	job->members[job->nr_members].state = ASKED_NOT;
+	return &job->members[job->nr_members++].state;
+}
+
+static void let_member_go(struct volume *v, uint32_t node)
+{
+	for (size_t i = 0; i < v->nr_followers; i++) {
+		struct rpc_conn *conn = v->followers[i].conn;
+
+		if (v->followers[i].node != node || !conn)
+			continue;
+		repl_io_conn_down(v, conn);
+		rpc_conn_close(conn);
+	}
+}
+
+static void member_done(void *ctx, int status, const void *rep)
+{
+	struct sync_call *call = ctx;
+	struct sync_job *job = call->job;
+
+	(void)rep;
+	if (job->r) {
+		/* Asked anew if it is back by the time somebody looks, and counted until it is dropped. */
+		*member_state(job, call->node) = status < 0 ? ASKED_NOT : ASKED_DONE;
+		if (status < 0 && status != -ECONNRESET && status != -ECANCELED) {
+			log_warn("fs", "%s: node %u cannot make its copy durable: %s", job->v->name, call->node,
+				 strerror(-status));
+			let_member_go(job->v, call->node);
+		}
+		if (job->r)
+			sync_check(job->v);
+	}
+	job_unref(job);
+	free(call);
+}
+
+/* Longer than any disk should take; one that takes longer is let go. */
+enum { MEMBER_SYNC_MS = 20000 };
+
+static void ask_member(struct sync_job *job, const struct follower *f, enum asked *state)
+{
+	struct msg_repl_sync_req req = {
+		.fs = job->v->fs, .epoch = job->v->epoch, .ino = job->ino, .lsn = job->r->lsn
+	};
+	struct sync_call *call = malloc(sizeof(*call));
+
+	if (!call)
+		return;
+	*call = (struct sync_call){ job, f->node };
+	if (rpc_call(f->conn, MSG_repl_sync, &req, MEMBER_SYNC_MS, member_done, call) < 0) {
+		free(call);
+		return;
+	}
+	*state = ASKED;
+	job->refs++;
+}
+
+/* Has every member that counts done it? Asks those that were not asked yet. */
+static bool members_done(struct sync_job *job)
+{
+	struct volume *v = job->v;
+	const struct config_fs *fs = repl_config(v->repl);
+	bool all = true;
+
+	for (size_t i = 0; i < fs->nr_members; i++) {
+		enum asked *state;
+
+		if (!repl_waits_for(v->repl, fs->members[i]))
+			continue;
+		state = member_state(job, fs->members[i]);
+		if (*state == ASKED_NOT)
+			for (size_t k = 0; k < v->nr_followers; k++)
+				if (v->followers[k].node == fs->members[i] && v->followers[k].conn)
+					ask_member(job, &v->followers[k], state);
+		all &= *state == ASKED_DONE;
+	}
+	return all;
+}
+
+void sync_check(struct volume *v)
+{
+	struct sync_job *job, *next;
+
+	DL_FOREACH_SAFE(v->syncs, job, next)
+		if (members_done(job) && job->local_done && job->r->lsn <= v->committed)
+			job_end(job, 0);
+}
+
+static void local_done(void *ctx, int status)
+{
+	struct sync_job *job = ctx;
+
+	job->local_done = true;
+	if (job->r && status < 0)
+		job_end(job, status == -ENOSPC ? -ENOSPC : -EIO);
+	else if (job->r)
+		sync_check(job->v);
+	job_unref(job);
+}
+
+void sync_start(struct request *r, uint64_t ino)
+{
+	struct sync_job *job = calloc(1, sizeof(*job));
+	int s = job ? 0 : -ENOMEM;
+
+	r->lsn = store_position(r->v->store).lsn;
+	if (!s) {
+		*job = (struct sync_job){ .v = r->v, .r = r, .ino = ino, .refs = 2 };
+		s = sync_local(r->v, ino, false, local_done, job);
+	}
+	if (s < 0) {
+		free(job);
+		request_reply(r, s);
+		return;
+	}
+	DL_APPEND(r->v->syncs, job);
+	members_done(job);
+}
+
+void sync_stop(struct volume *v)
+{
+	while (v->syncs)
+		job_end(v->syncs, -EREMCHG);
+}
+
+/* ---- the member's side ---- */
+
+static void serve_done(void *ctx, int status)
+{
+	rpc_reply(ctx, status, NULL);
+}
+
+void sync_serve(struct volume *v, struct rpc_req *rq, const struct msg_repl_sync_req *m)
+{
+	int r = -EREMCHG;
+
+	if (m->epoch >= repl_epoch(v->repl) || repl_config(v->repl)->server == v->source_node)
+		r = repl_is_whole(v->repl) && store_position(v->store).lsn >= m->lsn ? 0 : -EAGAIN;
+	if (!r)
+		r = sync_local(v, m->ino, false, serve_done, rq);
+	if (r < 0)
+		rpc_reply(rq, r, NULL);
+}

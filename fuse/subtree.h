@@ -9,8 +9,10 @@
  *
  * Everything runs on the thread of the one loop. An operation must answer its request exactly once, by fuse_reply_*,
  * at once or later; strings and buffers in the arguments live only until the function returns. Operations that are
- * NULL are answered with -ENOSYS by the mount (opendir and releasedir: with success, flush and release: too).
- * A function must not block: what another node knows is asked by rpc_call() on a connection from node_conn().
+ * NULL are answered by the mount (open, opendir, flush, release, releasedir: success; others: EOPNOTSUPP). Never answer
+ * ENOSYS: the kernel then stops sending that operation for the whole mount. What is not in the table (create, unlink,
+ * rename, xattrs, ...) the mount refuses. A function must not block: what another node knows is asked by rpc_call() on
+ * a connection from node_conn().
  *
  * This header is the one thing of fuse/ that procfs-cluster/ may include; main.c puts the two together.
  */

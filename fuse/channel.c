@@ -25,6 +25,7 @@ struct channel {
 	struct fuse_session *se;
 	uv_poll_t poll;
 	struct fuse_buf buf;
+	uint64_t processing;  /* unique of the request libfuse has in hand; 0: none */
 	uint64_t init_unique; /* of an INIT whose reply is to be amended; 0: none */
 	void (*gone)(struct mount *m);
 	bool is_gone;
@@ -51,15 +52,19 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 }
 
 /*
- * Runs on the notifier's thread too, but the INIT reply is written before that thread has anything to do.
+ * Runs on the notifier's thread too, for messages without unique number.
  * libfuse 3.14 does not know FUSE_HANDLE_KILLPRIV_V2, without which the kernel asks for security.capability at every
  * write.
  */
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct channel *ch = ((struct mount *)userdata)->channel;
-	const struct fuse_out_header *out = iov[0].iov_base;
+	struct fuse_out_header *out = iov[0].iov_base;
 
+	/* libfuse says at once what it does not have. From anybody else, later, ENOSYS would be an accident (another
+	   node's answer passed on), and the kernel would never ask again for the whole mount. */
+	if (out->unique && out->error == -ENOSYS && out->unique != ch->processing)
+		out->error = -EOPNOTSUPP;
 	if (out->unique && out->unique == ch->init_unique && count > 1 &&
 	    iov[1].iov_len >= offsetof(struct fuse_init_out, flags) + 4) {
 		struct fuse_init_out *init = iov[1].iov_base;
@@ -97,7 +102,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 			set_gone(ch);
 			return;
 		}
+		ch->processing = ((const struct fuse_in_header *)ch->buf.mem)->unique;
 		fuse_session_process_buf(ch->se, &ch->buf);
+		ch->processing = 0;
 	}
 }
 

@@ -18,6 +18,7 @@
 #include "fuse/daemon.h"
 #include "fuse/options.h"
 #include "fuse/request.h"
+#include "procfs-cluster/client.h"
 #include "wire/tls.h"
 
 #ifndef PR_SET_IO_FLUSHER
@@ -42,6 +43,7 @@ struct program {
 	uv_signal_t signals[3];
 	struct mount mount;
 	struct subtree_host host;
+	struct procfs *procfs;
 	int report_fd;
 	int exit_status;
 	bool mounted, ending;
@@ -172,7 +174,7 @@ static int start_subtrees(struct program *p)
 					 .ctx = p->mount.client,
 					 .config = host_config,
 					 .node_conn = host_node_conn };
-	return 0;
+	return procfs_new(&p->host, &p->procfs, &p->mount.subtree);
 }
 
 /* ---- start ---- */

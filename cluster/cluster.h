@@ -17,10 +17,11 @@
 #include "common/mailbox.h"
 
 struct cluster;
+struct node_identity;
 
 struct cluster_conf {
 	const char *state_dir; /* /var/lib/cfs */
-	struct cluster_times times;
+	struct cluster_times times; /* zeros: the defaults */
 };
 
 struct cluster_events {
@@ -34,10 +35,16 @@ struct cluster_events {
    directory of a newer version; other -errno. */
 int cluster_start(const struct cluster_conf *conf, struct mailbox *mb, const struct cluster_events *events, void *ctx,
 		  struct cluster **ret_cluster);
+/*
+ * Says goodbye: the node gives its leases up, so the user must have stopped serving before. Waits (below a second) for
+ * others to take over what it serves and for another to lead. No callback comes after this, also of pending changes.
+ */
 void cluster_stop(struct cluster *cl);
 
 uint32_t cluster_node_id(const struct cluster *cl);
 uint64_t cluster_id(const struct cluster *cl);
+/* Name, host, base port (cluster/state_dir.h); borrowed. */
+const struct node_identity *cluster_identity(const struct cluster *cl);
 
 /* [any thread] True while this node may serve FS at EPOCH: it is the recorded server and its lease has not run out. */
 bool cluster_lease_valid(struct cluster *cl, uint32_t fs, uint64_t epoch);

@@ -81,8 +81,7 @@ static int write_all(int fd, const char *buf, size_t len)
 	return 0;
 }
 
-/* Replaces DIR/NAME atomically. */
-static int write_file(const char *dir, const char *name, const void *buf, size_t len, bool sync)
+int state_file_write(const char *dir, const char *name, const void *buf, size_t len, unsigned mode, bool sync)
 {
 	_cleanup_free_ char *path = path_of(dir, name), *tmp = NULL;
 	_cleanup_close_ int fd = -1;
@@ -92,7 +91,7 @@ static int write_file(const char *dir, const char *name, const void *buf, size_t
 		tmp = NULL;
 		return -ENOMEM;
 	}
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, buf, len);
@@ -167,7 +166,7 @@ int node_identity_store(const char *state_dir, const struct node_identity *id)
 		      id->cluster_name, "id", (int)id->id, "name", id->name, "host", id->host, "port", (int)id->port);
 	text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;
 	json_decref(j);
-	return text ? write_file(state_dir, "node", text, strlen(text), true) : -ENOMEM;
+	return text ? state_file_write(state_dir, "node", text, strlen(text), 0644, true) : -ENOMEM;
 }
 
 /* ---- config ---- */
@@ -187,7 +186,7 @@ int config_file_store(const char *state_dir, const struct config *c)
 	size_t len;
 	int r = config_encode(c, &buf, &len);
 
-	return r < 0 ? r : write_file(state_dir, "config", buf, len, false);
+	return r < 0 ? r : state_file_write(state_dir, "config", buf, len, 0644, false);
 }
 
 /* ---- making ---- */
@@ -195,10 +194,10 @@ int config_file_store(const char *state_dir, const struct config *c)
 int state_dir_is_free(const char *state_dir)
 {
 	struct node_identity id;
-	_cleanup_free_ char *cluster = path_of(state_dir, "cluster"), *tls = path_of(state_dir, "tls/ca.crt");
+	_cleanup_free_ char *cluster = path_of(state_dir, "cluster");
 	int r = node_identity_load(state_dir, &id);
 
-	if (!cluster || !tls)
+	if (!cluster)
 		return -ENOMEM;
 	if (r == -EPROTONOSUPPORT)
 		return r;
@@ -266,7 +265,7 @@ static int make_certificate(const char *tls, const struct node_identity *id)
 		r = tls_request_create(tls, &csr);
 	if (!r)
 		r = tls_ca_sign(tls, csr, id->id, id->name, &cert);
-	return r < 0 ? r : write_file(tls, "node.crt", cert, strlen(cert), true);
+	return r < 0 ? r : state_file_write(tls, "node.crt", cert, strlen(cert), 0644, true);
 }
 
 int state_dir_init(const char *state_dir, struct node_identity *id)

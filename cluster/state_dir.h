@@ -42,7 +42,18 @@ int config_file_store(const char *state_dir, const struct config *c);
  * -EPROTONOSUPPORT: by a newer version.
  */
 int state_dir_init(const char *state_dir, struct node_identity *id);
+/*
+ * Makes the state of a node that joins, by asking the cluster at HOST:PORT (and, when that fails, at the addresses in
+ * the token). ID's name, host and port say who wants to join; the rest is filled in. Blocks up to TIMEOUT_MS.
+ * -EBADMSG: TOKEN is not one; -EKEYREJECTED: wrong token, or another cluster's; -EKEYEXPIRED: used or too old; -EEXIST:
+ * the directory is in use; -ENOTUNIQ: the name is taken; -EPROTONOSUPPORT; -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH.
+ */
+int state_dir_join(const char *state_dir, const char *host, uint16_t port, const char *token, struct node_identity *id,
+		   uint32_t timeout_ms);
 /* 0 when STATE_DIR can be used for a new node; -EEXIST, -EPROTONOSUPPORT as above. */
 int state_dir_is_free(const char *state_dir);
+
+/* Replaces DIR/NAME atomically, with MODE. */
+int state_file_write(const char *dir, const char *name, const void *buf, size_t len, unsigned mode, bool sync);
 
 #endif

@@ -1,9 +1,16 @@
-/* A locked list and a uv_async_t. The lock is held for list work only, never while a function runs. */
+/*
+ * A locked list and an eventfd. The lock is held for list work only, never while a function runs.
+ *
+ * Not uv_async_t: libuv (1.44) lets the receiver spin while a sender is inside uv_async_send(). A receiver with real-time
+ * priority then never lets the sender that it has preempted go on.
+ */
 #include "common/mailbox.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 
@@ -14,7 +21,8 @@ struct letter {
 };
 
 struct mailbox {
-	uv_async_t wake;
+	uv_poll_t wake;
+	int fd;
 	pthread_mutex_t lock; /* guards head and tail */
 	struct letter *head, **tail;
 };
@@ -29,15 +37,24 @@ static struct letter *take_all(struct mailbox *mb)
 	return l;
 }
 
-static void deliver(uv_async_t *wake)
+static void deliver(struct mailbox *mb)
 {
-	struct mailbox *mb = wake->data;
-
 	for (struct letter *l = take_all(mb), *next; l; l = next) {
 		next = l->next;
 		l->fn(l->arg);
 		free(l);
 	}
+}
+
+static void woken(uv_poll_t *wake, int status, int events)
+{
+	struct mailbox *mb = wake->data;
+	eventfd_t n;
+
+	(void)status;
+	(void)events;
+	eventfd_read(mb->fd, &n);
+	deliver(mb);
 }
 
 int mailbox_new(uv_loop_t *loop, struct mailbox **ret_mb)
@@ -49,12 +66,17 @@ int mailbox_new(uv_loop_t *loop, struct mailbox **ret_mb)
 		return -ENOMEM;
 	pthread_mutex_init(&mb->lock, NULL);
 	mb->tail = &mb->head;
-	r = uv_async_init(loop, &mb->wake, deliver);
+	mb->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = mb->fd < 0 ? -errno : uv_poll_init(loop, &mb->wake, mb->fd);
 	if (r < 0) {
+		if (mb->fd >= 0)
+			close(mb->fd);
+		pthread_mutex_destroy(&mb->lock);
 		free(mb);
 		return r;
 	}
 	mb->wake.data = mb;
+	uv_poll_start(&mb->wake, UV_READABLE, woken);
 	*ret_mb = mb;
 	return 0;
 }
@@ -71,7 +93,7 @@ int mailbox_post(struct mailbox *mb, mailbox_fn fn, void *arg)
 		*mb->tail = l;
 		mb->tail = &l->next;
 	}
-	uv_async_send(&mb->wake);
+	eventfd_write(mb->fd, 1); /* full: it is awake anyhow */
 	return 0;
 }
 
@@ -79,6 +101,7 @@ static void closed(uv_handle_t *h)
 {
 	struct mailbox *mb = h->data;
 
+	close(mb->fd);
 	pthread_mutex_destroy(&mb->lock);
 	free(mb);
 }
@@ -87,6 +110,6 @@ void mailbox_free(struct mailbox *mb)
 {
 	if (!mb)
 		return;
-	deliver(&mb->wake);
+	deliver(mb);
 	uv_close((uv_handle_t *)&mb->wake, closed);
 }

@@ -14,40 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "fuse/subtree.h"
 #include "procfs-cluster/client.h"
 #include "procfs-cluster/service.h"
+#include "tests/lib/procfs_world.h"
 #include "wire/errors.h"
 
-enum { NODES_MAX = 16 };
-
-struct node {
-	struct rpc_self self;
-	struct rpc *rpc;
-	struct proc_service *service;
-	struct rpc_conn *conn; /* of the client */
-	struct waiter *waiters;
-	uint16_t port;
-	char name[16];
-};
-
-struct waiter {
-	struct waiter *next;
-	subtree_conn_done done;
-	void *ctx;
-};
-
-struct world {
-	uv_loop_t loop;
-	unsigned nr;
-	struct node nodes[NODES_MAX + 2];
-	struct rpc *client;
-	struct rpc_self client_self;
-	struct config config;
-	struct subtree_host host;
+struct fixture {
+	struct world world;
+	struct proc_service *services[WORLD_NODES_MAX + 1];
 	struct subtree subtree;
 	struct procfs *fs;
 	struct fuse_session *session;
@@ -101,128 +76,35 @@ static void handle_cantmove(void *ctx, struct rpc_conn *conn, struct rpc_req *rq
 	rpc_reply(rq, 0, &rep);
 }
 
-/* ---- connections of the client ---- */
-
-static void tell_waiters(struct node *n, int status)
+static void start_services(struct fixture *f, unsigned nr, const char *state_dir)
 {
-	struct waiter *list = n->waiters, *next;
+	for (uint32_t id = 1; id <= nr; id++) {
+		struct world_node *n = &f->world.nodes[id];
+		struct proc_service_conf conf = { .node_id = id, .state_dir = state_dir, .migrated_host = "127.0.0.1" };
+		int r;
 
-	n->waiters = NULL;
-	for (; list; list = next) {
-		next = list->next;
-		list->done(list->ctx, status, status ? NULL : n->conn);
-		free(list);
-	}
-}
-
-static void on_up(void *ctx, struct rpc_conn *conn)
-{
-	(void)conn;
-	tell_waiters(ctx, 0);
-}
-
-static void on_down(void *ctx, struct rpc_conn *conn, int status)
-{
-	struct node *n = ctx;
-
-	(void)conn;
-	n->conn = NULL;
-	tell_waiters(n, status);
-}
-
-static void node_conn(void *ctx, uint32_t id, subtree_conn_done done, void *done_ctx)
-{
-	static const struct rpc_conn_events events = { on_up, on_down };
-	struct world *w = ctx;
-	struct node *n = &w->nodes[id <= w->nr + 1 ? id : 0];
-	struct waiter *waiter;
-	int r = 0;
-
-	if (!n->port) {
-		done(done_ctx, -ENXIO, NULL);
-		return;
-	}
-	if (n->conn && rpc_conn_is_up(n->conn)) {
-		done(done_ctx, 0, n->conn);
-		return;
-	}
-	waiter = malloc(sizeof(*waiter));
-	*waiter = (struct waiter){ n->waiters, done, done_ctx };
-	n->waiters = waiter;
-	if (!n->conn)
-		r = rpc_connect(w->client, "127.0.0.1", n->port, 5000, &events, n, &n->conn);
-	if (r < 0)
-		tell_waiters(n, r);
-}
-
-static const struct config *get_config(void *ctx)
-{
-	struct world *w = ctx;
-
-	return &w->config;
-}
-
-/* ---- the world ---- */
-
-static void start_node(struct world *w, uint32_t id, const char *state_dir)
-{
-	struct proc_service_conf conf = { .node_id = id, .state_dir = state_dir, .migrated_host = "127.0.0.1" };
-	struct node *n = &w->nodes[id];
-	int r;
-
-	snprintf(n->name, sizeof(n->name), "node%u", id);
-	n->self = (struct rpc_self){ .cluster_id = 1, .node_id = id, .role = RPC_ROLE_NODE, .node_name = n->name };
-	r = rpc_new(&w->loop, &n->self, NULL, &n->rpc);
-	if (!r)
-		r = rpc_listen(n->rpc, "127.0.0.1", 0, &n->port);
-	if (r < 0)
-		errx(1, "node %u: %s", id, strerror(-r));
-	rpc_handle(n->rpc, MSG_goto, handle_goto, w);
-	rpc_handle(n->rpc, MSG_cantmove, handle_cantmove, w);
-	conf.migrated_port = n->port;
-	r = proc_service_new(&w->loop, n->rpc, &conf, &n->service);
-	if (r < 0)
-		errx(1, "node %u: %s", id, strerror(-r));
-}
-
-/* A port where connections are taken by the kernel and nobody ever says a word. */
-static uint16_t silent_port(void)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, 64) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&a, &len) < 0)
-		err(1, "a port");
-	return ntohs(a.sin_port);
-}
-
-static void make_config(struct world *w)
-{
-	struct config *c = &w->config;
-
-	snprintf(c->name, sizeof(c->name), "test");
-	c->nr_nodes = w->nr + 1;
-	for (uint32_t i = 0; i < c->nr_nodes; i++) {
-		c->nodes[i] = (struct config_node){ .id = i + 1, .state = NODE_UP, .host = "127.0.0.1" };
-		snprintf(c->nodes[i].name, sizeof(c->nodes[i].name), "node%u", i + 1);
+		conf.migrated_port = n->port;
+		rpc_handle(n->rpc, MSG_goto, handle_goto, &f->world);
+		rpc_handle(n->rpc, MSG_cantmove, handle_cantmove, NULL);
+		r = proc_service_new(&f->world.loop, n->rpc, &conf, &f->services[id]);
+		if (r < 0)
+			errx(1, "%s: %s", n->name, strerror(-r));
 	}
 }
 
 /* ---- FUSE ---- */
 
-static struct world *world_of(fuse_req_t req)
+static struct fixture *fixture_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
 }
 
 static void ll_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct world *w = world_of(req);
+	struct fixture *f = fixture_of(req);
 
 	if (parent != FUSE_ROOT_ID || !strcmp(name, "proc"))
-		w->subtree.ops->lookup(w->subtree.ctx, req, parent, name);
+		f->subtree.ops->lookup(f->subtree.ctx, req, parent, name);
 	else
 		fuse_reply_err(req, ENOENT);
 }
@@ -230,10 +112,10 @@ static void ll_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void ll_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct stat st = { .st_ino = FUSE_ROOT_ID, .st_mode = S_IFDIR | 0755, .st_nlink = 2 };
-	struct world *w = world_of(req);
+	struct fixture *f = fixture_of(req);
 
 	if (ino != FUSE_ROOT_ID)
-		w->subtree.ops->getattr(w->subtree.ctx, req, ino, fi);
+		f->subtree.ops->getattr(f->subtree.ctx, req, ino, fi);
 	else
 		fuse_reply_attr(req, &st, 1000);
 }
@@ -241,7 +123,7 @@ static void ll_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 #define PASS(op, params, ...)                                                        \
 	static void ll_##op params                                                   \
 	{                                                                            \
-		world_of(req)->subtree.ops->op(world_of(req)->subtree.ctx, __VA_ARGS__); \
+		fixture_of(req)->subtree.ops->op(fixture_of(req)->subtree.ctx, __VA_ARGS__); \
 	}
 
 PASS(setattr, (fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi), req, ino, st, set, fi)
@@ -275,79 +157,64 @@ static const struct fuse_lowlevel_ops ops = {
 
 static void on_request(uv_poll_t *poll, int status, int events)
 {
-	struct world *w = poll->data;
+	struct fixture *f = poll->data;
 	struct fuse_buf buf = { 0 };
 	int r;
 
 	(void)status;
 	(void)events;
-	while ((r = fuse_session_receive_buf(w->session, &buf)) > 0)
-		fuse_session_process_buf(w->session, &buf);
+	while ((r = fuse_session_receive_buf(f->session, &buf)) > 0)
+		fuse_session_process_buf(f->session, &buf);
 	free(buf.mem);
-	if (fuse_session_exited(w->session) || (r < 0 && r != -EAGAIN && r != -EINTR))
-		uv_stop(&w->loop);
+	if (fuse_session_exited(f->session) || (r < 0 && r != -EAGAIN && r != -EINTR))
+		uv_stop(&f->world.loop);
 }
 
-static void mount_tree(struct world *w, const char *dir)
+static void mount_tree(struct fixture *f, const char *dir)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 
 	if (fuse_opt_add_arg(&args, "procfs_mount") ||
 	    fuse_opt_add_arg(&args, "-ofsname=procfs_mount,default_permissions,allow_other"))
 		errx(1, "no memory");
-	w->session = fuse_session_new(&args, &ops, sizeof(ops), w);
-	if (!w->session || fuse_session_mount(w->session, dir) < 0)
+	f->session = fuse_session_new(&args, &ops, sizeof(ops), f);
+	if (!f->session || fuse_session_mount(f->session, dir) < 0)
 		errx(1, "cannot mount %s", dir);
 	fuse_opt_free_args(&args);
-	fcntl(fuse_session_fd(w->session), F_SETFL, O_NONBLOCK);
-	uv_poll_init(&w->loop, &w->poll, fuse_session_fd(w->session));
-	w->poll.data = w;
-	uv_poll_start(&w->poll, UV_READABLE, on_request);
+	fcntl(fuse_session_fd(f->session), F_SETFL, O_NONBLOCK);
+	uv_poll_init(&f->world.loop, &f->poll, fuse_session_fd(f->session));
+	f->poll.data = f;
+	uv_poll_start(&f->poll, UV_READABLE, on_request);
 }
 
-static void stop(struct world *w)
+static int stop(struct fixture *f)
 {
-	uv_close((uv_handle_t *)&w->poll, NULL);
-	fuse_session_unmount(w->session);
-	fuse_session_destroy(w->session);
-	for (unsigned i = 1; i <= w->nr + 1; i++)
-		rpc_conn_close(w->nodes[i].conn);
-	procfs_free(w->fs);
-	for (unsigned i = 1; i <= w->nr + 1; i++) {
-		w->nodes[i].conn = NULL;
-		tell_waiters(&w->nodes[i], -ECANCELED);
-	}
-	for (unsigned i = 1; i <= w->nr; i++) {
-		proc_service_free(w->nodes[i].service);
-		rpc_free(w->nodes[i].rpc);
-	}
-	rpc_free(w->client);
-	uv_run(&w->loop, UV_RUN_DEFAULT);
-	if (uv_loop_close(&w->loop))
-		warnx("something is left on the loop");
+	uv_close((uv_handle_t *)&f->poll, NULL);
+	world_disconnect(&f->world);
+	procfs_free(f->fs);
+	fuse_session_unmount(f->session);
+	fuse_session_destroy(f->session);
+	for (unsigned i = 1; i <= f->world.nr; i++)
+		proc_service_free(f->services[i]);
+	return world_release(&f->world);
 }
 
 int main(int argc, char **argv)
 {
-	struct world *w = calloc(1, sizeof(*w));
+	struct fixture *f = calloc(1, sizeof(*f));
+	int nr = argc == 4 ? atoi(argv[1]) : 0, r;
 
-	if (argc != 4 || atoi(argv[1]) < 1 || atoi(argv[1]) > NODES_MAX)
+	if (!f || nr < 1 || nr >= WORLD_NODES_MAX)
 		errx(2, "usage: procfs_mount N DIR STATE_DIR");
-	uv_loop_init(&w->loop);
-	w->nr = (unsigned)atoi(argv[1]);
-	for (uint32_t i = 1; i <= w->nr; i++)
-		start_node(w, i, argv[3]);
-	w->nodes[w->nr + 1].port = silent_port();
-	make_config(w);
-	w->client_self = (struct rpc_self){ .cluster_id = 1, .node_id = 1, .role = RPC_ROLE_CLIENT, .node_name = "node1" };
-	if (rpc_new(&w->loop, &w->client_self, NULL, &w->client) < 0)
-		errx(1, "no client");
-	w->host = (struct subtree_host){ &w->loop, 1, w, get_config, node_conn };
-	if (procfs_new(&w->host, &w->fs, &w->subtree) < 0)
+	world_init(&f->world, (unsigned)nr + 1, 1);
+	start_services(f, (unsigned)nr, argv[3]);
+	if (procfs_new(&f->world.host, &f->fs, &f->subtree) < 0)
 		errx(1, "no tree");
-	mount_tree(w, argv[2]);
-	uv_run(&w->loop, UV_RUN_DEFAULT);
-	stop(w);
-	free(w);
-	return 0;
+	mount_tree(f, argv[2]);
+	uv_run(&f->world.loop, UV_RUN_DEFAULT);
+	r = stop(f);
+	if (r)
+		warnx("something is left on the loop");
+	free(f);
+	return r != 0;
 }

@@ -312,8 +312,9 @@ void repl_io_record(struct volume *v, struct rpc_conn *conn, const struct msg_re
 
 /* ---- the configuration ---- */
 
+/* Owned by the volume: at its end the host does not answer any more. */
 struct change_call {
-	struct volume *v; /* holds a reference */
+	struct volume *v;
 	uint64_t expected;
 };
 
@@ -324,25 +325,24 @@ static void change_done(void *ctx, int status)
 
 	if (status < 0)
 		log_info("fs", "%s: change of epoch %" PRIu64 ": %s", v->name, call->expected, strerror(-status));
-	if (!v->closed)
-		volume_step(v, &(struct repl_event){
-				       .type = REPL_EV_CHANGED, .epoch = call->expected, .status = status });
-	volume_unref(v);
+	v->change = NULL;
+	volume_step(v, &(struct repl_event){ .type = REPL_EV_CHANGED, .epoch = call->expected, .status = status });
 	free(call);
 }
 
 static void change(struct volume *v, const struct repl_action *a)
 {
 	struct file_service_host *h = &v->svc->host;
-	struct change_call *call = malloc(sizeof(*call));
+	struct change_call *call = v->change ? NULL : malloc(sizeof(*call));
 
+	/* The one before has not been answered: this one's turn comes. */
 	if (!call) {
 		volume_step(v, &(struct repl_event){
-				       .type = REPL_EV_CHANGED, .epoch = a->epoch, .status = -ENOMEM });
+				       .type = REPL_EV_CHANGED, .epoch = a->epoch, .status = -EAGAIN });
 		return;
 	}
 	*call = (struct change_call){ v, a->epoch };
-	v->refs++;
+	v->change = call;
 	h->change(h->ctx, v->fs, a->epoch, a->server, a->in_sync, a->nr_in_sync, change_done, call);
 }
 
@@ -429,6 +429,8 @@ void volume_step(struct volume *v, const struct repl_event *event)
 {
 	struct repl_event ev = *event;
 
+	if (v->closed)
+		return;
 	/* What the actions bring about comes after them. */
 	if (v->stepping) {
 		if (v->nr_pending < VOLUME_PENDING_MAX)
@@ -465,6 +467,8 @@ void repl_io_conn_down(struct volume *v, struct rpc_conn *conn)
 void repl_io_stop(struct volume *v)
 {
 	source_close(v);
+	free(v->change);
+	v->change = NULL;
 	while (v->nr_followers)
 		follower_forget(v, v->followers[0].node, -EREMCHG);
 }

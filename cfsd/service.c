@@ -50,7 +50,7 @@ bool volume_check_lease(struct volume *v)
 
 	if (repl_config(v->repl)->server != v->svc->conf.self)
 		return false;
-	valid = h->lease_valid(h->ctx, v->fs, repl_epoch(v->repl));
+	valid = !v->svc->stopping && h->lease_valid(h->ctx, v->fs, repl_epoch(v->repl));
 	if (valid != (repl_role(v->repl) == REPL_SERVER))
 		volume_step(v, &(struct repl_event){ .type = REPL_EV_LEASE, .valid = valid });
 	return valid;
@@ -524,15 +524,24 @@ static void volume_end(struct volume *v)
 
 	if (v->serving)
 		volume_stop(v);
-	repl_io_stop(v);
-	resync_abort(v);
-	volume_forget(v);
 	v->closed = true;
+	resync_abort(v);
+	repl_io_stop(v);
+	volume_forget(v);
 	/* Whatever workers still do, the store may be closed as synced: they only sync, too. */
 	if (whole && store_sync(v->store, 0) == 0)
 		local_note_closed(v->store);
 	DL_DELETE(v->svc->volumes, v);
 	volume_unref(v);
+}
+
+void file_service_stop(struct file_service *svc)
+{
+	struct volume *v;
+
+	svc->stopping = true;
+	DL_FOREACH(svc->volumes, v)
+		volume_check_lease(v);
 }
 
 void file_service_free(struct file_service *svc)
@@ -541,6 +550,7 @@ void file_service_free(struct file_service *svc)
 
 	if (!svc)
 		return;
+	svc->stopping = true;
 	DL_FOREACH_SAFE(svc->volumes, v, next)
 		volume_end(v);
 	rpc_on_accept(svc->conf.rpc, &(struct rpc_conn_events){ NULL, NULL }, NULL);

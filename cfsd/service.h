@@ -47,9 +47,11 @@ int file_service_new(const struct file_service_conf *conf, const struct file_ser
 void file_service_config(struct file_service *svc, const struct config *c);
 /* The lease on FS may have ended: stops serving it at once if so. */
 void file_service_lease_lost(struct file_service *svc, uint32_t fs);
+/* Serves no more: whoever waits is sent elsewhere. Before the node gives its leases up. */
+void file_service_stop(struct file_service *svc);
 /*
- * Stops serving and closes the stores, the last when the workers are done; memory goes when the loop has run. No change
- * may be under way at the host any more (stop the cluster first), the rpc must still be there.
+ * Stops and closes the stores, the last when the workers are done; memory goes when the loop has run. The host is not
+ * called any more and may not call back for changes under way (stop the cluster first); the rpc must still be there.
  */
 void file_service_free(struct file_service *svc);
 

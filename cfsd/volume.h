@@ -84,6 +84,7 @@ struct volume {
 	size_t nr_followers;
 
 	/* member */
+	struct change_call *change; /* asked of the host, not answered */
 	struct rpc_conn *source; /* to the server */
 	uint32_t source_node, attach_flags;
 	bool ack_due;
@@ -104,7 +105,7 @@ struct file_service {
 	uv_check_t after_poll;
 	struct service_op *ops; /* contexts of the handlers */
 	unsigned open_handles;
-	bool freed;
+	bool stopping;
 };
 
 /* ---- service.c ---- */
@@ -178,7 +179,7 @@ void repl_io_record(struct volume *v, struct rpc_conn *conn, const struct msg_re
 void repl_io_send_ack(struct volume *v);
 void repl_io_stop(struct volume *v);
 
-/* ---- resync.c ---- */
+/* ---- resync.c, copy_serve.c ---- */
 /* Copies everything from the server at CONN; records after POS will be spooled. 0 or -errno. */
 int resync_start(struct volume *v, struct rpc_conn *conn, uint64_t epoch, struct wire_logpos pos);
 int resync_spool(struct volume *v, const struct msg_repl_record_req *m);

@@ -31,6 +31,7 @@ struct node {
 };
 
 struct change {
+	struct node *node;
 	void (*done)(void *ctx, int status);
 	void *ctx;
 	uint64_t expected;
@@ -46,6 +47,8 @@ struct world {
 	struct change changes[16];
 	size_t nr_changes;
 	struct rpc *client;
+	struct client *clients[4];
+	size_t nr_clients;
 	char dir[32];
 	bool hold_changes;
 };
@@ -83,7 +86,7 @@ static void change(void *ctx, uint32_t fs, uint64_t expected, uint32_t server, c
 	struct change *c = &n->w->changes[n->w->nr_changes++];
 
 	(void)fs;
-	*c = (struct change){ .done = done, .ctx = done_ctx, .expected = expected, .server = server, .n = nr_in_sync };
+	*c = (struct change){ .node = n, .done = done, .ctx = done_ctx, .expected = expected, .server = server, .n = nr_in_sync };
 	memcpy(c->in_sync, in_sync, nr_in_sync * sizeof(*in_sync));
 }
 
@@ -169,7 +172,7 @@ static void node_down(struct world *w, uint32_t id)
 	n->svc = NULL;
 	n->rpc = NULL;
 	for (size_t i = 0; i < w->nr_changes; i++)
-		if (w->changes[i].expected)
+		if (w->changes[i].node != n)
 			w->changes[k++] = w->changes[i];
 	w->nr_changes = k;
 }
@@ -215,11 +218,14 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 	return remove(path);
 }
 
+static void free_clients(struct world *w);
+
 static void world_free(struct world *w)
 {
 	for (uint32_t id = 1; id <= NODES; id++)
 		if (w->nodes[id].svc)
 			node_down(w, id);
+	free_clients(w);
 	rpc_free(w->client);
 	uv_close((uv_handle_t *)&w->timer, NULL);
 	uv_run(&w->loop, UV_RUN_DEFAULT);
@@ -274,6 +280,7 @@ struct client {
 	uint64_t seq[64];
 	int revokes;
 	bool ignore_revokes;
+	struct rpc_req *ignored;
 };
 
 struct call {
@@ -372,8 +379,19 @@ static struct client *client_new(struct world *w, uint64_t session)
 
 	c->w = w;
 	c->session = session;
+	w->clients[w->nr_clients++] = c;
 	client_open(c, NULL, 0);
 	return c;
+}
+
+static void free_clients(struct world *w)
+{
+	for (size_t i = 0; i < w->nr_clients; i++) {
+		if (w->clients[i]->ignored)
+			rpc_reply(w->clients[i]->ignored, 0, NULL);
+		rpc_conn_close(w->clients[i]->conn);
+		free(w->clients[i]);
+	}
 }
 
 static int create_at(struct client *c, uint64_t seq, const char *name, uint64_t *ret_ino)
@@ -790,7 +808,9 @@ static void on_revoke(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, cons
 		if (!c || c->conn != conn)
 			continue;
 		c->revokes++;
-		if (!c->ignore_revokes)
+		if (c->ignore_revokes)
+			c->ignored = rq;
+		else
 			rpc_reply(rq, 0, NULL);
 	}
 }

@@ -1,0 +1,102 @@
+/* cfs join: this machine becomes a node of a cluster. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/cmd.h"
+
+enum { JOIN_MS = 15000 };
+
+struct args {
+	const char *name, *address, *where, *token;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct args *a = state->input;
+
+	switch (key) {
+	case 'n':
+		a->name = arg;
+		return 0;
+	case 'a':
+		a->address = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (state->arg_num > 1)
+			argp_usage(state);
+		*(state->arg_num ? &a->token : &a->where) = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!a->token)
+			argp_usage(state);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* What happened, to which object. */
+static void explain(int r, const struct args *a, const char *name)
+{
+	const char *dir = state_dir_choose(NULL);
+
+	switch (r) {
+	case -EBADMSG:
+		fprintf(stderr, "cfs join: this is not a join token, or not all of it: ask for one with cfs token\n");
+		break;
+	case -EKEYREJECTED:
+		fprintf(stderr, "cfs join: %s does not accept this token: it is wrong, or another cluster's\n", a->where);
+		break;
+	case -EKEYEXPIRED:
+		fprintf(stderr, "cfs join: this token was used before or is too old: ask for another one with cfs token\n");
+		break;
+	case -EEXIST:
+		fprintf(stderr, "cfs join: %s is already the state of a node, or what is left of one; to give it up, remove it\n", dir);
+		break;
+	case -ENOTUNIQ:
+		fprintf(stderr, "cfs join: the cluster has a node %s already: choose another --name\n", name);
+		break;
+	case -EPROTONOSUPPORT:
+		fprintf(stderr, "cfs join: %s, the token, or the state in %s is of another version of CFS\n", a->where, dir);
+		break;
+	case -EHOSTUNREACH:
+		fprintf(stderr, "cfs join: %s cannot be reached, or its cluster has no quorum now\n", a->where);
+		break;
+	default:
+		fprintf(stderr, "cfs join: %s: %s\n", a->where, strerror(-r));
+	}
+}
+
+int cmd_join(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{ "name", 'n', "NAME", 0, "The node's name [the host's]", 0 },
+		{ "address", 'a', "HOST[:PORT]", 0, "Where other nodes reach this one [its first address, port 7480]", 0 },
+		{ 0 },
+	};
+	struct args a = { 0 };
+	struct node_identity id;
+	char host[256];
+	uint16_t port;
+	int r;
+
+	cli_parse(argc, argv, options, parse, "HOST[:PORT] TOKEN",
+		  "Makes this machine a node of the cluster that HOST is a node of.\v"
+		  "TOKEN is what cfs token says on a node of the cluster; it is good for one machine.",
+		  &a);
+	if (cli_identity("join", a.name, a.address, &id) < 0)
+		return EXIT_USAGE;
+	if (cli_split_address(a.where, host, sizeof(host), &port) < 0) {
+		fprintf(stderr, "cfs join: %s is not HOST or HOST:PORT\n", a.where);
+		return EXIT_USAGE;
+	}
+	r = state_dir_join(state_dir_choose(NULL), host, port, a.token, &id, JOIN_MS);
+	if (r < 0) {
+		explain(r, &a, id.name);
+		return 1;
+	}
+	printf("%s is node %u of cluster %s. Now start cfsd.\n", id.name, id.id, id.cluster_name);
+	return 0;
+}

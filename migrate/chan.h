@@ -42,6 +42,7 @@ enum job_op {
 	JOB_STAY,   /* the move was called off */
 	JOB_LEFT,   /* the move is decided: serve what is left of the output, then end */
 	JOB_SIGNAL, /* arg: signal, to the root's process group */
+	JOB_COLLECTED, /* the exit status was fetched: nobody waits any more */
 	JOB_QUIT,   /* kill everything and end */
 };
 

@@ -222,6 +222,11 @@ int criu_restore(struct criu *c, const char *images_dir, const struct criu_inher
 	return send_req(c, &req);
 }
 
+void criu_adopt(struct criu *c)
+{
+	c->waiting = true;
+}
+
 int criu_ack(struct criu *c, bool ok)
 {
 	CriuReq req = CRIU_REQ__INIT;

@@ -48,6 +48,8 @@ void criu_free(struct criu *criu);
 /* Both return 0 or -errno and report through the events. IMAGES_DIR is a path that CRIU can open; logs go there. */
 int criu_dump(struct criu *criu, const char *images_dir, pid_t pid);
 int criu_restore(struct criu *criu, const char *images_dir, const struct criu_inherit *inherit, size_t nr_inherit);
+/* The conversation is one that somebody else began, and CRIU waits at a hook of it. */
+void criu_adopt(struct criu *criu);
 /* Answers the hook CRIU waits at. OK false makes a dump put the processes back, a restore kill them. */
 int criu_ack(struct criu *criu, bool ok);
 

@@ -8,6 +8,7 @@
 
 struct net_conn {
 	struct net *net;
+	uint64_t serial;
 	uint32_t end[2];     /* 0 dialled, 1 accepted */
 	bool told_up[2];     /* that end was told `up` and not yet `down` */
 	bool doomed;	     /* nothing arrives any more */
@@ -254,6 +255,7 @@ struct net_conn *net_connect(struct net *n, uint32_t from, uint32_t to)
 
 	assert(c);
 	c->net = n;
+	c->serial = ++n->ids;
 	c->end[0] = from;
 	c->end[1] = to;
 	DL_APPEND(n->conns, c);
@@ -282,6 +284,11 @@ void net_close(struct net *n, struct net_conn *c, uint32_t by)
 	}
 	doom(c, true);
 	conn_unref(c);
+}
+
+uint64_t net_conn_serial(const struct net_conn *c)
+{
+	return c->serial;
 }
 
 static void encode(struct flight *f, msg_encode fn, const void *msg)

@@ -51,6 +51,8 @@ void net_heal(struct net *n);
 /* `up` or `down` follows. */
 struct net_conn *net_connect(struct net *n, uint32_t from, uint32_t to);
 void net_close(struct net *n, struct net_conn *c, uint32_t by);
+/* Counts connections: of two between the same ends the newer has the higher one. */
+uint64_t net_conn_serial(const struct net_conn *c);
 /* Encodes and sends. DONE is called exactly once unless the caller dies. TIMEOUT 0: while the connection lives. */
 void net_call(struct net *n, struct net_conn *c, uint32_t from, enum msg_type type, const void *req,
 	      uint64_t timeout_us, net_done done, void *ctx);

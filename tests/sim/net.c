@@ -24,6 +24,7 @@ struct pending {
 	const struct msg_info *info;
 	net_done done;
 	void *ctx;
+	void (*drop)(void *ctx);
 	struct pending *prev, *next;
 };
 
@@ -85,6 +86,16 @@ static struct flight *flight_new(struct net_conn *c, int end)
 	f->end = end;
 	c->refs++;
 	return f;
+}
+
+/* Its caller is dead. */
+static void pending_drop(struct net *n, struct pending *p)
+{
+	DL_DELETE(n->calls, p);
+	if (p->drop)
+		p->drop(p->ctx);
+	conn_unref(p->conn);
+	free(p);
 }
 
 static void end_calls(struct net *n, struct net_conn *c, uint32_t from, int status)
@@ -286,6 +297,11 @@ void net_close(struct net *n, struct net_conn *c, uint32_t by)
 	conn_unref(c);
 }
 
+bool net_conn_is_up(const struct net_conn *c, uint32_t proc)
+{
+	return c->told_up[end_of(c, proc)];
+}
+
 uint64_t net_conn_serial(const struct net_conn *c)
 {
 	return c->serial;
@@ -322,7 +338,7 @@ static void timed_out(void *arg)
 }
 
 void net_call(struct net *n, struct net_conn *c, uint32_t from, enum msg_type type, const void *req,
-	      uint64_t timeout_us, net_done done, void *ctx)
+	      uint64_t timeout_us, net_done done, void *ctx, void (*drop)(void *ctx))
 {
 	struct flight *f = flight_new(c, !end_of(c, from));
 	struct pending *p = calloc(1, sizeof(*p));
@@ -336,7 +352,8 @@ void net_call(struct net *n, struct net_conn *c, uint32_t from, enum msg_type ty
 			       .id = f->id,
 			       .info = f->info,
 			       .done = done,
-			       .ctx = ctx };
+			       .ctx = ctx,
+			       .drop = drop };
 	c->refs++;
 	DL_APPEND(n->calls, p);
 	if (timeout_us) {
@@ -398,11 +415,8 @@ void net_free(struct net *n)
 {
 	struct pending *p, *np;
 
-	DL_FOREACH_SAFE(n->calls, p, np) {
-		DL_DELETE(n->calls, p);
-		conn_unref(p->conn);
-		free(p);
-	}
+	DL_FOREACH_SAFE(n->calls, p, np)
+		pending_drop(n, p);
 	/* What is left are the ends that were up to the last. */
 	for (struct net_conn *c = n->conns, *next; c; c = next) {
 		next = c->next;
@@ -426,13 +440,9 @@ void net_kill(struct net *n, uint32_t proc)
 {
 	struct pending *p, *np;
 
-	DL_FOREACH_SAFE(n->calls, p, np) {
-		if (p->from != proc)
-			continue;
-		DL_DELETE(n->calls, p);
-		conn_unref(p->conn);
-		free(p);
-	}
+	DL_FOREACH_SAFE(n->calls, p, np)
+		if (p->from == proc)
+			pending_drop(n, p);
 	for (struct net_conn *c = n->conns, *next; c; c = next) {
 		next = c->next;
 		if (c->end[0] != proc && c->end[1] != proc)

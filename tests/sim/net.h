@@ -51,11 +51,14 @@ void net_heal(struct net *n);
 /* `up` or `down` follows. */
 struct net_conn *net_connect(struct net *n, uint32_t from, uint32_t to);
 void net_close(struct net *n, struct net_conn *c, uint32_t by);
+/* Was this end told `up`, and not yet `down`? */
+bool net_conn_is_up(const struct net_conn *c, uint32_t proc);
 /* Counts connections: of two between the same ends the newer has the higher one. */
 uint64_t net_conn_serial(const struct net_conn *c);
-/* Encodes and sends. DONE is called exactly once unless the caller dies. TIMEOUT 0: while the connection lives. */
+/* Encodes and sends. DONE is called exactly once, or, when the caller dies, DROP(ctx) (may be NULL). TIMEOUT 0: while
+   the connection lives. */
 void net_call(struct net *n, struct net_conn *c, uint32_t from, enum msg_type type, const void *req,
-	      uint64_t timeout_us, net_done done, void *ctx);
+	      uint64_t timeout_us, net_done done, void *ctx, void (*drop)(void *ctx));
 void net_send(struct net *n, struct net_conn *c, uint32_t from, enum msg_type type, const void *msg);
 void net_reply(struct net *n, struct net_request *rq, int status, const void *rep);
 void net_request_free(struct net *n, struct net_request *rq);

@@ -385,7 +385,7 @@ void net_request_free(struct net *n, struct net_request *rq)
 	free(rq);
 }
 
-void net_reply(struct net *n, struct net_request *rq, int status, const void *rep)
+void net_reply_bytes(struct net *n, struct net_request *rq, int status, const void *buf, size_t len)
 {
 	struct net_conn *c = rq->conn;
 
@@ -395,11 +395,26 @@ void net_reply(struct net *n, struct net_request *rq, int status, const void *re
 		f->reply = true;
 		f->id = rq->id;
 		f->status = status;
-		if (!status)
-			encode(f, rq->info->encode_rep, rep);
+		f->buf = malloc(len + 1);
+		f->len = len;
+		assert(f->buf);
+		if (len)
+			memcpy(f->buf, buf, len);
 		launch(f);
 	}
 	net_request_free(n, rq);
+}
+
+void net_reply(struct net *n, struct net_request *rq, int status, const void *rep)
+{
+	struct wire_writer w;
+
+	wire_writer_init(&w);
+	if (!status && rep)
+		rq->info->encode_rep(&w, rep);
+	assert(!w.err);
+	net_reply_bytes(n, rq, status, w.buf, w.len);
+	wire_writer_release(&w);
 }
 
 void net_init(struct world *w, struct net **ret_net)

@@ -61,6 +61,8 @@ void net_call(struct net *n, struct net_conn *c, uint32_t from, enum msg_type ty
 	      uint64_t timeout_us, net_done done, void *ctx, void (*drop)(void *ctx));
 void net_send(struct net *n, struct net_conn *c, uint32_t from, enum msg_type type, const void *msg);
 void net_reply(struct net *n, struct net_request *rq, int status, const void *rep);
+/* The same with the reply already encoded. */
+void net_reply_bytes(struct net *n, struct net_request *rq, int status, const void *buf, size_t len);
 void net_request_free(struct net *n, struct net_request *rq);
 
 #endif

@@ -69,7 +69,9 @@ static void request(void *ctx, struct net_request *rq)
 {
 	struct sim_node *n = ctx;
 
-	if (!node_cluster_request(n, rq) && !node_files_request(n, rq))
+	if (rq->info->number == MSG_ping)
+		net_reply(n->sim->net, rq, 0, &(struct msg_ping_rep){ 0 });
+	else if (!node_cluster_request(n, rq) && !node_files_request(n, rq))
 		sim_fail(n->sim, "node %u: nobody handles %s", n->id, rq->info->name);
 }
 

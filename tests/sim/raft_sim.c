@@ -296,13 +296,38 @@ static void work(struct server *s)
 	after(s, world_between(&g->world, 2 * MS, 30 * MS), work);
 }
 
+static bool contains(const uint32_t *ids, size_t n, uint32_t id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/* A leader never changes itself: one that is not wanted hands over when one that is wanted can take it. */
+static void hand_over(struct server *s)
+{
+	struct group *g = s->g;
+	uint32_t voters[RAFT_CORE_SERVERS_MAX];
+	size_t n = raft_core_voters(s->rc, true, voters);
+
+	for (size_t i = 0; i < g->nr_want; i++)
+		if (contains(voters, n, g->want[i])) {
+			step(s, &(struct raft_core_event){ .kind = RAFT_EV_TRANSFER, .from = g->want[i] });
+			return;
+		}
+}
+
 /* Whoever leads brings the membership nearer to what is wanted. */
 static void steer(struct server *s)
 {
 	struct group *g = s->g;
 
-	if (raft_core_is_leader(s->rc) && g->nr_want)
+	if (raft_core_is_leader(s->rc)) {
 		step(s, &(struct raft_core_event){ .kind = RAFT_EV_MEMBERS, .ids = g->want, .nr_ids = g->nr_want });
+		if (!contains(g->want, g->nr_want, s->id) && world_chance(&g->world, 50000))
+			hand_over(s);
+	}
 	after(s, 20 * MS, steer);
 }
 
@@ -463,15 +488,25 @@ static bool together(struct group *g)
 
 	if (!l || n != g->nr_want)
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		bool wanted = false;
-
-		for (size_t k = 0; k < n; k++)
-			wanted |= g->want[k] == voters[i];
-		if (!wanted || g->servers[voters[i]]->applied != l->applied)
+	for (size_t i = 0; i < n; i++)
+		if (!contains(g->want, n, voters[i]) || g->servers[voters[i]]->applied != l->applied)
 			return false;
-	}
 	return true;
+}
+
+static void log_group(struct group *g)
+{
+	for (uint32_t i = 1; i <= g->n; i++) {
+		const struct server *s = g->servers[i];
+		uint32_t voters[RAFT_CORE_SERVERS_MAX];
+		size_t n = raft_core_voters(s->rc, true, voters);
+
+		world_log(&g->world, i, "%s term %" PRIu64 " applied %" PRIu64 " commit %" PRIu64 " last %" PRIu64,
+			  raft_core_is_leader(s->rc) ? "leads" : "follows", raft_core_term(s->rc), s->applied,
+			  raft_core_commit(s->rc), raft_core_last(s->rc));
+		for (size_t k = 0; k < n; k++)
+			world_log(&g->world, i, "    counts %u as a voter", voters[k]);
+	}
 }
 
 static void settle(struct group *g, const char *what)
@@ -480,8 +515,10 @@ static void settle(struct group *g, const char *what)
 
 	while (!g->failed && g->world.now < until && !together(g))
 		world_run(&g->world, g->world.now + 50 * MS);
-	if (!g->failed && !together(g))
+	if (!g->failed && !together(g)) {
+		log_group(g);
 		fail(g, "%s", what);
+	}
 }
 
 static void calm_down(struct group *g)

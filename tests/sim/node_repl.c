@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "cfsd/meta_key.h"
+#include "cfsd/system.h"
 #include "tests/sim/check.h"
 #include "tests/sim/node_files.h"
 
@@ -236,21 +237,15 @@ static void copy_end(struct sim_node *n)
 	struct node_files *f = n->files;
 	struct copying *c = &f->copy;
 	struct repl_event ev = { .type = REPL_EV_COPIED };
-	struct meta_key key;
-	struct wire_writer w;
 	struct batch b;
 	struct spooled *s;
 	int r;
 
 	/* The pages were taken while the server went on: their position is wherever it was, ours is where the spool begins. */
-	wire_writer_init(&w);
-	wire_put_logpos(&w, &c->pos);
-	meta_key_system(&key, "lsn");
 	batch_init(&b);
-	batch_put(&b, key.b, key.len, w.buf, w.len);
+	system_put_position(&b, c->pos);
 	n->meta->ops->apply(n->meta, b.buf, b.len, true);
 	batch_release(&b);
-	wire_writer_release(&w);
 	r = store_reload(n->store);
 	assert(!r);
 	repl_log_reset(f->log, c->pos);

@@ -48,6 +48,7 @@ struct node_files {
 	uint64_t attach_epoch;
 	struct wire_logpos attach_pos;
 	uint32_t attach_flags;
+	uint64_t change_epoch; /* of the change proposed last */
 	struct net_conn *follower[SIM_NODES + 1]; /* accepted: on which they attached */
 	struct net_request *attach_rq[SIM_NODES + 1];
 	struct copying copy;

@@ -1,6 +1,7 @@
 /* Replication between simulated members: the shell of the replication core. */
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -29,7 +30,7 @@ static void *dup_bytes(const void *p, size_t len)
 	return len ? memcpy(q, p, len) : q;
 }
 
-static struct spooled *spool_record(const struct record *rec)
+static void spool(struct copying *c, const struct record *rec)
 {
 	struct spooled *s = calloc(1, sizeof(*s));
 
@@ -37,7 +38,7 @@ static struct spooled *spool_record(const struct record *rec)
 	s->rec = *rec;
 	s->rec.batch = dup_bytes(rec->batch, rec->batch_len);
 	s->rec.extents = dup_bytes(rec->extents, rec->extents_len);
-	return s;
+	DL_APPEND(c->spool, s);
 }
 
 static void spooled_free(struct spooled *s)
@@ -162,7 +163,7 @@ static void send_ack(struct sim_node *n, const struct repl_action *a)
 
 static void changed(struct sim_node *n, int status)
 {
-	struct repl_event ev = { .type = REPL_EV_CHANGED, .status = status };
+	struct repl_event ev = { .type = REPL_EV_CHANGED, .epoch = n->files->change_epoch, .status = status };
 
 	files_repl(n, &ev);
 }
@@ -176,6 +177,7 @@ static void propose_change(struct sim_node *n, const struct repl_action *a)
 	memcpy(cmd.in_sync.v, a->in_sync, a->nr_in_sync * sizeof(a->in_sync[0]));
 	wire_writer_init(&w);
 	config_cmd_encode(&w, CMD_fs_change, &cmd);
+	n->files->change_epoch = a->epoch;
 	node_propose(n, w.buf, w.len, changed);
 	wire_writer_release(&w);
 }
@@ -374,8 +376,12 @@ static void copy_next(struct sim_node *n)
 
 static void act(struct sim_node *n, const struct repl_action *a)
 {
+	static const char *const names[] = { "start", "stop",	"commit", "change", "send",  "tail", "accept", "refuse", "drop",
+					     "attach", "detach", "apply",  "redo",   "spool", "ack",  "copy",	 "abort" };
 	struct node_files *f = n->files;
 
+	world_log(&n->sim->world, n->id, "%s %u at %" PRIu64 ".%" PRIu64 " epoch %" PRIu64 " status %d", names[a->type],
+		  a->node, a->pos.epoch, a->pos.lsn, a->epoch, a->status);
 	switch (a->type) {
 	case REPL_ACT_START:
 		files_serve(n, a->epoch, a->fresh);
@@ -433,7 +439,7 @@ static void act(struct sim_node *n, const struct repl_action *a)
 			sim_fail(n->sim, "node %u: redo of a record that is not the last", n->id);
 		break;
 	case REPL_ACT_SPOOL:
-		DL_APPEND(f->copy.spool, spool_record(f->incoming));
+		spool(&f->copy, f->incoming);
 		break;
 	case REPL_ACT_ACK:
 		send_ack(n, a);
@@ -568,7 +574,7 @@ bool files_repl_request(struct sim_node *n, struct net_request *rq)
 {
 	const struct msg_repl_ack_req *ack = rq->msg;
 	const struct msg_repl_refuse_req *refusal = rq->msg;
-	bool follows = n->files->follower[rq->from] == rq->conn && n->files->serving;
+	bool follows = rq->from <= SIM_NODES && n->files->follower[rq->from] == rq->conn && n->files->serving;
 
 	switch (rq->info->number) {
 	case MSG_repl_attach:

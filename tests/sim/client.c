@@ -244,8 +244,11 @@ static void step(struct sim_client *c, struct core_event *ev)
 	struct core_op *op;
 
 	core_step(&c->core, ev, clock_ms(c), &u);
-	if (u.flags)
+	if (u.flags) {
+		world_log(&c->sim->world, c->proc, "client: event %d status %d: flags %x node %u, state %d", ev->kind,
+			  ev->status, u.flags, u.node, c->core.state);
 		carry_out(c, &u);
+	}
 	while ((op = core_take(&c->core, clock_ms(c))))
 		send_op(c, (struct client_op *)op);
 	while ((op = core_finished(&c->core)))

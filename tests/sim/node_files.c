@@ -310,7 +310,7 @@ void files_serve(struct sim_node *n, uint64_t epoch, bool fresh)
 	sessions_free(n->files->sessions);
 	sessions_new(&conf, let_go, n, &n->files->sessions);
 	restore_sessions(n);
-	n->files->committed = 0;
+	n->files->committed = repl_committed(n->files->repl);
 }
 
 void files_stop_serving(struct sim_node *n)

@@ -114,11 +114,18 @@ static bool idle(const struct sim *s)
 	return true;
 }
 
+/* Every node knows the newest configuration, and in it everyone is in sync. */
 static bool whole(const struct sim *s)
 {
-	const struct config_fs *fs = config_fs_by_id(&s->nodes[1]->view, SIM_FS);
+	const struct config_fs *first = config_fs_by_id(&s->nodes[1]->view, SIM_FS);
 
-	return fs && fs->nr_in_sync == SIM_NODES;
+	for (uint32_t i = 1; i <= SIM_NODES; i++) {
+		const struct config_fs *fs = config_fs_by_id(&s->nodes[i]->view, SIM_FS);
+
+		if (!fs || fs->epoch != first->epoch || fs->nr_in_sync != SIM_NODES)
+			return false;
+	}
+	return true;
 }
 
 static bool same_content(struct meta *a, struct meta *b)

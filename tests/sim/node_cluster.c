@@ -415,6 +415,8 @@ bool node_lease_valid(struct sim_node *n)
 {
 	const struct config_fs *fs = config_fs_by_id(&n->view, SIM_FS);
 
+	if (n->sim->conf.breaks & SIM_BREAK_NO_LEASE)
+		return fs && fs->server == n->id;
 	return fs && lease_node_valid(&n->lease, &n->view, SIM_FS, fs->epoch, node_clock(n));
 }
 

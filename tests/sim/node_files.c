@@ -188,12 +188,15 @@ static void got_read(struct sim_node *n, struct net_request *rq)
 	struct wire_writer scratch;
 	struct op_env env = env_of(n, &scratch);
 	struct txn txn;
+	struct held *h;
 	void *rep = calloc(1, rq->info->rep_size + 1);
 
 	assert(rep);
 	wire_writer_init(&scratch);
 	txn_init(&txn);
-	hold(n, rq, op_execute(&env, rq->info->number, rq->msg, rep, &txn), rep);
+	h = hold(n, rq, op_execute(&env, rq->info->number, rq->msg, rep, &txn), rep);
+	if (n->sim->conf.breaks & SIM_BREAK_DIRTY_READ)
+		h->lsn = 0;
 	txn_release(&txn);
 	wire_writer_release(&scratch);
 	free(rep);

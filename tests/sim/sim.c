@@ -174,11 +174,11 @@ static void calm_down(struct sim *s)
 	net_set_faults(s->net, &none);
 	for (uint32_t i = 1; i <= SIM_NODES; i++)
 		revive(s->nodes[i]);
-	while (!s->failed && s->world.now < until && !(idle(s) && whole(s)))
+	/* Together for two seconds: a failure that was about to be noticed has been. */
+	for (int quiet = 0; quiet < 20 && !s->failed && s->world.now < until;) {
 		world_run(&s->world, s->world.now + 100 * MS);
-	/* The last acknowledgements are on their way. */
-	if (!s->failed)
-		world_run(&s->world, s->world.now + 1000 * MS);
+		quiet = idle(s) && whole(s) ? quiet + 1 : 0;
+	}
 }
 
 static void build(struct sim *s)

@@ -19,6 +19,8 @@ enum sim_break {
 	SIM_BREAK_PROMOTE_STALE = 1 << 1, /* promote a standby that is not in sync */
 	SIM_BREAK_NO_REPLY_RECORD = 1 << 2, /* forget the reply record */
 	SIM_BREAK_NO_WAIT = 1 << 3,	  /* promote before the old lease has ended */
+	SIM_BREAK_DIRTY_READ = 1 << 4,	  /* show what is not committed */
+	SIM_BREAK_NO_LEASE = 1 << 5,	  /* serve without a lease */
 };
 
 struct sim_conf {

@@ -140,8 +140,12 @@ int raft_core_feed(struct raft_core *rc, struct raft_event *ev, struct raft_acti
 	struct raft_message head = m ? *m : (struct raft_message){ 0 };
 	uint64_t term = raft_current_term(&rc->r);
 	struct raft_update u = { 0 };
+	int role = RAFT_SPARE;
+	struct raft_server *lent = raft_guard_lend_vote(rc, m, &role);
 	int rv = raft_step(&rc->r, ev, &u);
 
+	if (lent)
+		lent->role = role;
 	if (rv != 0)
 		return rv;
 	if (m)
@@ -515,6 +519,16 @@ static int start(struct raft_core *rc, const struct raft_core_disk *disk, struct
 	}
 	ev.start.term = disk->term;
 	ev.start.voted_for = disk->voted_for;
+	if (raft_guard_start_term(rc)) {
+		struct raft_action *a = raft_action_add(out, RAFT_ACT_HARD_STATE);
+
+		ev.start.term++;
+		ev.start.voted_for = rc->conf.id;
+		if (a) {
+			a->term = ev.start.term;
+			a->vote = rc->conf.id;
+		}
+	}
 	ev.start.metadata = rc->snap.s.index ? &metadata : NULL;
 	ev.start.start_index = rc->log.start;
 	ev.start.entries = entries;

@@ -20,6 +20,10 @@
  *                                                                                   and pre-vote is on
  *  15  a restarted voter has forgotten its leader: it gives no votes for one        raft_guard_before_receive()
  *      election timeout, so that a leader that a majority just answered is the only one (leases)
+ *  16  who does not vote by its own log gives no vote either: a leader that restarts  raft_guard_lend_vote()
+ *      with an unreplicated promotion needs the vote of one that has not heard of it, and waits for ever
+ *  17  the only voter leads at once when it starts, in the term in which it led before: entries that it had sent but not
+ *      yet synced come twice, different, under one index and term (data loss)           raft_guard_start_term()
  */
 #include <string.h>
 
@@ -74,6 +78,53 @@ bool raft_guard_before_receive(struct raft_core *rc, struct raft_message *m)
 	default:
 		return false;
 	}
+}
+
+/*
+ * 16: whose vote counts is for the candidate's membership to say (Ongaro 2014, 4.2.2: a server that is not in its own
+ * latest configuration still votes). One vote a term is kept on disk either way. What is returned takes the old role
+ * back after the step.
+ */
+struct raft_server *raft_guard_lend_vote(struct raft_core *rc, const struct raft_message *m, int *ret_role)
+{
+	struct raft_configuration *conf = &rc->r.configuration;
+
+	if (!m || m->type != RAFT_REQUEST_VOTE || !raft_guard_on(rc, 16))
+		return NULL;
+	for (unsigned i = 0; i < conf->n; i++) {
+		if (conf->servers[i].id != rc->r.id || conf->servers[i].role == RAFT_VOTER)
+			continue;
+		*ret_role = conf->servers[i].role;
+		conf->servers[i].role = RAFT_VOTER;
+		return &conf->servers[i];
+	}
+	return NULL;
+}
+
+static bool only_voter(const void *conf, size_t len, uint32_t self)
+{
+	struct raft_configuration c;
+	unsigned others = 0, me = 0;
+
+	if (raft_buffers_configuration(conf, len, &c) != 0)
+		return false;
+	for (unsigned i = 0; i < c.n; i++) {
+		me += c.servers[i].role == RAFT_VOTER && c.servers[i].id == self;
+		others += c.servers[i].role == RAFT_VOTER && c.servers[i].id != self;
+	}
+	raft_configuration_close(&c);
+	return me && !others;
+}
+
+/* 17: true when this start is an election that is won already: it needs a term of its own. */
+bool raft_guard_start_term(const struct raft_core *rc)
+{
+	if (!raft_guard_on(rc, 17))
+		return false;
+	for (size_t i = rc->log.nr; i-- > 0;)
+		if (rc->log.v[i].type == RAFT_CHANGE)
+			return only_voter(rc->log.v[i].data, rc->log.v[i].len, rc->conf.id);
+	return rc->snap.s.index && only_voter(rc->snap.s.conf.p, rc->snap.s.conf.len, rc->conf.id);
 }
 
 /* G1: the index that the library notes for a change is the first one of its message. */

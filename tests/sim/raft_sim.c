@@ -128,6 +128,7 @@ static void apply(struct server *s, const struct raft_action *a)
 	}
 	s->hash = mix(s->hash, a->index, a->term, a->data, a->len);
 	s->applied = a->index;
+	world_log(&s->g->world, s->id, "applies %" PRIu64 " of term %" PRIu64, a->index, a->term);
 	note_state(s);
 }
 
@@ -194,11 +195,13 @@ static bool run_action(struct server *s, struct raft_action *a)
 {
 	switch (a->kind) {
 	case RAFT_ACT_HARD_STATE:
+		world_log(&s->g->world, s->id, "term %" PRIu64 ", vote for %" PRIu64, a->term, a->vote);
 		s->hard_pending = raft_disk_write(s->disk, a, s->rc);
 		break;
 	case RAFT_ACT_ENTRIES:
 	case RAFT_ACT_SNAPSHOT:
 	case RAFT_ACT_SNAPSHOT_INSTALL:
+		world_log(&s->g->world, s->id, "writes: kind %d, %u from %" PRIu64, a->kind, a->nr, a->index);
 		raft_disk_write(s->disk, a, s->rc);
 		break;
 	case RAFT_ACT_SEND:

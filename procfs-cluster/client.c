@@ -207,8 +207,10 @@ static void op_setattr(void *ctx, fuse_req_t req, fuse_ino_t ino, struct stat *a
 	(void)fi;
 	if (tree_node_of(ino, &node) < 0)
 		fuse_reply_err(req, ESTALE);
-	else if (!(tree_entry(node.id)->mode & 0222) || to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+	else if (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
 		fuse_reply_err(req, EPERM);
+	else if (!(tree_entry(node.id)->mode & 0222))
+		fuse_reply_err(req, EACCES);
 	else
 		answer_node(ctx, req, &node, true);
 }

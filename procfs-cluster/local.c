@@ -128,12 +128,19 @@ static int look(struct local *l, uint32_t **ret_pids, size_t *ret_nr, struct pid
 	return 0;
 }
 
+/* The map alone; without jobs that is nothing at all. */
 static int look_map(struct local *l, struct pidmap *ret_map)
 {
 	_cleanup_free_ uint32_t *pids = NULL;
 	size_t nr;
+	int r = jobs_refresh(l->jobs);
 
-	return look(l, &pids, &nr, ret_map);
+	if (r < 0)
+		return r;
+	if (jobs_count(l->jobs))
+		return look(l, &pids, &nr, ret_map);
+	pidmap_init(ret_map, l->node);
+	return 0;
 }
 
 /* The pid of a process that is here; 0 when it is not. */

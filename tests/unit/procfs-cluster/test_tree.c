@@ -3,6 +3,8 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cluster/cpid.h"
@@ -109,4 +111,26 @@ Test(tree, paths)
 	cr_assert_str_eq(path, "tty/drivers");
 	tree_path(TREE_OSRELEASE, path, sizeof(path));
 	cr_assert_str_eq(path, "sys/kernel/osrelease");
+}
+
+Test(tree, every_name_is_in_the_manual)
+{
+	const char *src = getenv("CFS_SRCDIR");
+	static char page[1 << 16];
+	char path[4096];
+	FILE *f;
+
+	if (!src)
+		cr_skip_test("CFS_SRCDIR is not set");
+	snprintf(path, sizeof(path), "%s/man/cfs-proc.5", src);
+	f = fopen(path, "r");
+	cr_assert(f, "%s", path);
+	page[fread(page, 1, sizeof(page) - 1, f)] = 0;
+	fclose(f);
+	for (unsigned id = 0; id < TREE_NR; id++) {
+		const struct tree_entry *e = tree_entry(id);
+
+		if (e->parent != TREE_SYS_KERNEL)
+			cr_expect(strstr(page, e->name[0] == '#' || e->name[0] == '@' ? "" : e->name), "%s", e->name);
+	}
 }

@@ -1,0 +1,139 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# /cluster/proc with stock programs, without a cluster: tests/lib/procfs_mount, three process services in one process
+# that all read this machine's /proc, and a fourth node that never answers.
+. "$(dirname "$0")/../lib/functions.sh"
+
+requires_root
+[[ -c /dev/fuse ]] || skip "needs /dev/fuse"
+requires_program ps
+requires_program top
+unshare --mount true 2>/dev/null || skip "needs mount namespaces"
+build=${CFS_BUILDDIR:-$CFS_SRCDIR/build}
+PATH=$build/procfs-cluster:$PATH
+
+dir=$(mktemp -d /tmp/cfs-procfs-XXXXXX)
+proc=$dir/mnt/proc
+node=4194304
+procs=200 # and those of the machine: some 300 on each node
+sleepers=()
+cleanup()
+{
+	local status=$?
+	trap - EXIT
+	((${#sleepers[@]} == 0)) || kill "${sleepers[@]}" 2>/dev/null || true
+	umount -l "$dir/mnt" 2>/dev/null || true
+	[[ -z ${mounted:-} ]] || kill -KILL "$mounted" 2>/dev/null || true
+	[[ $status == 0 ]] || cat "$dir/log"
+	wait 2>/dev/null || true
+	rm -rf "$dir"
+	exit "$status"
+}
+trap cleanup EXIT
+mkdir "$dir/mnt" "$dir/state"
+# others than root come through
+chmod 755 "$dir"
+
+step "mount"
+"$build/tests/lib/procfs_mount" 3 "$dir/mnt" "$dir/state" >"$dir/log" 2>&1 &
+mounted=$!
+eventually 10 "the mount" test -e "$proc/cluster/members"
+export CFS_MOUNT=$dir/mnt
+view() { timeout -k 2 20 globalview "$@"; }
+
+step "$procs processes more"
+for ((i = 0; i < procs; i++)); do
+	sleep 1000.125 &
+	sleepers+=($!)
+done
+one=${sleepers[0]}
+cpid=$((node + one))
+
+step "ps has each of them once a node, under its cluster pid"
+for id in 1 2 3; do for pid in "${sleepers[@]}"; do echo $((id * node + pid)); done; done | sort >"$dir/expected"
+view ps -eo pid=,args= >/dev/null # the silent node is waited for now
+best=999999
+for _ in 1 2 3; do
+	start=$(date +%s%3N)
+	view ps aux >"$dir/ps"
+	took=$(($(date +%s%3N) - start))
+	((took >= best)) || best=$took
+done
+awk '/sleep 1000[.]125$/ { print $2 }' "$dir/ps" | sort >"$dir/got"
+diff "$dir/expected" "$dir/got" >"$dir/diff" || fail "ps shows others: $(head -5 "$dir/diff")"
+step "ps aux of $(wc -l <"$dir/ps") processes took $best ms"
+((best < 1000)) || fail "ps aux took $best ms"
+
+step "other stock programs"
+view top -b -n1 >"$dir/top"
+total=$(awk '/^Tasks:/ { print $2 }' "$dir/top")
+((total > 3 * procs)) || fail "top says $(head -3 "$dir/top")"
+must_be "pgrep's count" "$(view pgrep -fc 'sleep 1000[.]125')" $((3 * procs))
+must_be "the parent of a process" "$(view ps -o ppid= -p $cpid | tr -d ' ')" $((node + $$))
+step "threads"
+view ps -eLf >/dev/null
+step "sums"
+view free >/dev/null
+view uptime >/dev/null
+view vmstat >/dev/null
+if command -v htop >/dev/null && command -v script >/dev/null; then
+	(sleep 2; printf q; sleep 1) | TERM=xterm view script -qc htop /dev/null >"$dir/htop" || fail "htop failed"
+	grep -q '\(4\|8\|12\)[0-9]\{6\}' "$dir/htop" || fail "htop shows no cluster pid"
+fi
+must_be "processors" "$(view grep -c ^processor /proc/cpuinfo)" $((3 * $(grep -c ^processor /proc/cpuinfo)))
+must_be "/proc/self in globalview" "$(view sh -c 'read -r pid rest </proc/self/stat; echo $((pid - $$))')" $node
+must_be "localview in globalview" "$(view localview stat -f -c %T /proc)" proc
+
+step "one process"
+must_be where "$(cat "$proc/$cpid/where")" node1
+must_be "where by plain pid" "$(cat "$proc/$one/where")" node1
+must_be "home" "$(cat "$proc/$((2 * node + one))/home")" node2
+must_be "goto before a move" "$(cat "$proc/$one/goto")" 0
+must_be exe "$(readlink "$proc/$cpid/exe")" "$(readlink "/proc/$one/exe")"
+must_be cwd "$(readlink "$proc/$cpid/cwd")" "$(readlink "/proc/$one/cwd")"
+must_be "file 1" "$(readlink "$proc/$cpid/fd/1")" "$(readlink "/proc/$one/fd/1")"
+for file in cmdline environ comm statm limits maps cgroup oom_score; do
+	cmp "$proc/$cpid/$file" "/proc/$one/$file" || fail "$file differs"
+done
+must_be "stat but for its pids" "$(cut -d' ' -f9- "$proc/$cpid/stat")" "$(cut -d' ' -f9- "/proc/$one/stat")"
+must_be "tid" "$(ls "$proc/$cpid/task")" $cpid
+thread=$(readlink "$proc/thread-self")
+must_be thread-self "$thread" "${thread%%/*}/task/${thread%%/*}"
+
+step "names that are not there"
+for name in 0 01 -1 4194303 x "$node" $((9 * node + one)) "$cpid/nothing" "$cpid/fd/99999" "$cpid/task/$one/stat"x nodes/node9; do
+	[[ ! -e $proc/$name ]] || fail "$name is there"
+done
+
+step "goto"
+put() { printf '%s\n' "$1" | tee "$proc/$2/goto" 2>&1 >/dev/null; }
+put node2 "$one"
+put home "$cpid"
+must_fail "Invalid argument" put node9 "$one"
+must_fail "Operation not supported" put node3 "$one"
+must_be cantmove "$(cat "$proc/$one/cantmove")" "device fd 3 /dev/kvm"
+must_fail "Permission denied" bash -c "echo node2 >$proc/$one/where"
+
+step "strangers"
+as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+for file in environ io maps stack cantmove wchan; do
+	must_fail "Permission denied" as_nobody cat "$proc/$cpid/$file"
+done
+must_fail "Permission denied" as_nobody ls "$proc/$cpid/fd"
+must_fail "Permission denied" as_nobody readlink -v "$proc/$cpid/exe"
+must_fail "Permission denied" as_nobody bash -c "echo node2 >$proc/$cpid/goto"
+must_be "a stranger's start code" "$(as_nobody cut -d' ' -f26-28 "$proc/$cpid/stat")" "1 1 0"
+as_nobody globalview ps aux >"$dir/ps.nobody" 2>"$dir/ps.error" || grep -q 'user namespaces' "$dir/ps.error" ||
+	fail "globalview of others: $(cat "$dir/ps.error")"
+
+step "one that ended"
+kill "$one"
+wait "$one" 2>/dev/null || true
+sleepers=("${sleepers[@]:1}")
+must_fail "No such" cat "$proc/$cpid/stat"
+must_fail "No such" put node2 "$cpid"
+
+step "unmount"
+umount "$dir/mnt"
+wait "$mounted" || fail "procfs_mount ended with $?"

@@ -290,10 +290,10 @@ static void serve(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const vo
 		put_le64(packed + i * GRANT_LEN + 4, out.grants[i].epoch);
 	}
 	rep.grants = (struct wire_blob){ packed, (uint32_t)(out.nr_grants * GRANT_LEN) };
-	rpc_reply(rq, r, &rep);
 	/* One that leaves is not made to wait for the tick. */
 	if (!r && req->leaving)
 		cl->lead_tick_ms = 0;
+	rpc_reply(rq, r, &rep);
 }
 
 void heartbeat_serve(struct cluster *cl)

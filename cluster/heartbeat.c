@@ -61,7 +61,8 @@ static void tell_lost(struct cluster *cl, uint64_t now)
 	for (size_t i = 0; i < n; i++) {
 		struct lost *l = malloc(sizeof(*l));
 
-		log_warn("lease", "node %u may not serve filesystem %u any more", cl->id.id, fs[i]);
+		if (!cl->leaving)
+			log_warn("lease", "node %u may not serve filesystem %u any more", cl->id.id, fs[i]);
 		if (!l)
 			continue; /* cluster_lease_valid() says it, too */
 		*l = (struct lost){ cluster_ref(cl), fs[i] };

@@ -79,6 +79,7 @@ static void run(void *arg)
 static void task_start(struct proc_service *s, struct rpc_req *rq, const void *msg, task_fn run_fn, task_fn finish_fn)
 {
 	struct task *t = s->nr_tasks < TASKS_MAX ? calloc(1, sizeof(*t)) : NULL;
+	int r;
 
 	if (!t) {
 		rpc_reply(rq, s->nr_tasks < TASKS_MAX ? -ENOMEM : -EAGAIN, NULL);
@@ -88,9 +89,12 @@ static void task_start(struct proc_service *s, struct rpc_req *rq, const void *m
 	wire_writer_init(&t->data);
 	wire_writer_init(&t->node);
 	s->nr_tasks++;
-	t->status = worker_do(s->worker, run, t);
-	if (t->status < 0)
+	/* From here on it is the worker's: it may have run before this returns. */
+	r = worker_do(s->worker, run, t);
+	if (r < 0) {
+		t->status = r;
 		task_reply(t, NULL);
+	}
 }
 
 static struct wire_blob writer_blob(const struct wire_writer *w)

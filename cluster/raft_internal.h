@@ -86,9 +86,11 @@ int raft_message_decode(const void *buf, size_t len, uint32_t from, const char *
 bool raft_guard_on(const struct raft_core *rc, unsigned n);
 /* Before a message is given to the library; true: drop it. May shorten it (G4). */
 bool raft_guard_before_receive(struct raft_core *rc, struct raft_message *m);
-/* After the library took M (its scalars only): mends the library's state and its answer. */
+/* True when the start is a won election and needs a term of its own. */
 bool raft_guard_start_term(const struct raft_core *rc);
+/* Ourselves as a voter while M is given to the library; NULL: nothing was lent. The old role goes back after the step. */
 struct raft_server *raft_guard_lend_vote(struct raft_core *rc, const struct raft_message *m, int *ret_role);
+/* After the library took M (its scalars only): mends the library's state and its answer. */
 void raft_guard_after_receive(struct raft_core *rc, const struct raft_message *m, uint64_t term_before,
 			      struct raft_update *u);
 uint64_t raft_guard_timeout(const struct raft_core *rc, uint64_t timeout_ms);

@@ -384,10 +384,14 @@ Test(raft_core, one_server_elects_itself_at_start)
 	cr_assert_eq(w->s[1].applied, 0, "not before it is on disk");
 	run(w, 10);
 	cr_assert_gt(w->s[1].applied, 0);
+	uint64_t term = raft_core_term(w->s[1].core);
 	kill_server(w, 1);
 	start(w, 1);
+	run(w, 10);
 	cr_assert_eq(leader(w), 1);
 	cr_assert_eq(w->s[1].sum, 'a');
+	cr_assert_gt(raft_core_term(w->s[1].core), term, "what it had sent and not synced is of another term");
+	cr_assert_eq(w->s[1].vote, 1);
 	teardown(w);
 }
 
@@ -654,6 +658,7 @@ Test(raft_guards, g4_entries_from_below_our_snapshot_are_taken_as_received)
 	struct raft_append_entries a = { .term = 1, .prev_log_index = 4, .prev_log_term = 1, .n_entries = 6 };
 	uint64_t start = rc->log.start, snap = rc->snap.s.index;
 
+	a.term = raft_core_term(rc);
 	for (int i = 0; i < 6; i++)
 		e[i] = (struct raft_core_entry){ 1, RAFT_CORE_COMMAND, "123456789", (uint32_t)i + 1 };
 	cr_assert_eq(raft_buffers_entries(e, 6, &a.entries), 0);
@@ -671,6 +676,30 @@ Test(raft_guards, g4_entries_from_below_our_snapshot_are_taken_as_received)
 	raft_buffers_message_dropped(&m);
 	rc->log.start = start;
 	rc->snap.s.index = snap;
+	teardown(w);
+}
+
+Test(raft_guards, one_that_does_not_vote_by_its_own_log_gives_its_vote)
+{
+	struct world *w = setup(1, 2, 15);
+	uint64_t term;
+
+	run(w, 10);
+	want(w, 1, 1, (uint32_t[]){ 1 });
+	want(w, 1, 3, (uint32_t[]){ 1, 2, 3 });
+	for (int i = 0; i < 2000 && w->s[2].core->r.configuration.n < 2; i++)
+		run(w, 1);
+	w->cut[1][2] = w->cut[2][1] = true; /* it knows itself as a spare; its promotion may be in the other's log */
+	run(w, 500);
+	term = raft_core_term(w->s[2].core);
+	struct raft_message m = { .type = RAFT_REQUEST_VOTE,
+				  .request_vote = { .version = 2, .term = term + 1, .candidate_id = 1, .last_log_index = 99, .last_log_term = term + 1, .disrupt_leader = true } };
+	receive(w, 2, 1, &m);
+	cr_assert_eq(w->s[2].term, term + 1);
+	cr_assert_eq(w->s[2].vote, 1);
+	uint32_t ids[RAFT_CORE_SERVERS_MAX];
+	for (size_t i = 0, n = raft_core_voters(w->s[2].core, false, ids); i < n; i++)
+		cr_assert_neq(ids[i], 2, "lent for the step only");
 	teardown(w);
 }
 

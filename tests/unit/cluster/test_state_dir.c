@@ -75,7 +75,7 @@ Test(state_dir, init_makes_a_node_that_can_start, .init = make_dir, .fini = remo
 	cr_assert_eq(raft_store_load(st, &disk), 0);
 	raft_actions_init(&a);
 	cr_assert_eq(raft_core_new(&(struct raft_core_conf){ .id = 1, .election_ms = 200, .heartbeat_ms = 40 }, 0, disk, &a, &core), 0);
-	cr_assert(raft_core_leads(core, 0));
+	cr_assert(raft_core_is_leader(core), "alone, it leads at once");
 	cr_assert_eq(raft_core_applied(core), 2);
 	c = (struct config){ 0 };
 	for (size_t i = 0; i < a.nr; i++)

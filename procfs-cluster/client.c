@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 #include "cluster/cpid.h"
 #include "procfs-cluster/control.h"
 #include "procfs-cluster/dir.h"
+#include "procfs-cluster/procdir.h"
+#include "procfs-cluster/rewrite.h"
 #include "procfs-cluster/show.h"
 
 #define IDENT_AGE_MS 1000u
@@ -337,39 +340,78 @@ static void op_readlink(void *ctx, fuse_req_t req, fuse_ino_t ino)
 
 /* ---- writes ---- */
 
+/* How often an interrupted writer is looked at. */
+#define SIGNALLED_MS 200u
+
 struct written {
+	struct procfs *fs;
 	fuse_req_t req;
 	size_t size;
+	uint32_t caller;
 	struct control *control;
+	uv_timer_t timer; /* runs once there was an interrupt */
 };
 
-static void write_done(void *ctx, int status)
+static void timer_closed(uv_handle_t *h)
 {
-	struct written *w = ctx;
+	free(h->data);
+}
 
+static void write_end(struct written *w, int status)
+{
 	fuse_req_interrupt_func(w->req, NULL, NULL);
 	if (status)
 		fuse_reply_err(w->req, -status);
 	else
 		fuse_reply_write(w->req, w->size);
-	free(w);
+	uv_close((uv_handle_t *)&w->timer, timer_closed);
 }
 
-/* The writer got a signal: it hears EINTR, and the move goes on. */
+static void write_done(void *ctx, int status)
+{
+	write_end(ctx, status);
+}
+
+/* True too when the writer is gone. */
+static bool is_signalled(const struct procfs *fs, uint32_t tid)
+{
+	struct wire_writer status;
+	char path[32];
+	bool yes;
+
+	wire_writer_init(&status);
+	snprintf(path, sizeof(path), "%u/status", tid);
+	yes = procdir_read(fs->proc_fd, path, 1 << 16, &status) || status_is_signalled(text_of(status.buf, status.len));
+	wire_writer_release(&status);
+	return yes;
+}
+
+/*
+ * The kernel says that there is a signal once, whichever it is, and then waits for the answer. Who moves a child of its
+ * own gets SIGCHLD when the original ends, just before the answer: that must not end the wait, but ^C must, also later.
+ */
+static void look_at_writer(uv_timer_t *timer)
+{
+	struct written *w = timer->data;
+
+	if (!is_signalled(w->fs, w->caller))
+		return;
+	control_abandon(w->control);
+	write_end(w, -EINTR);
+}
+
 static void write_interrupted(fuse_req_t req, void *data)
 {
 	struct written *w = data;
 
-	if (!w->control)
-		return;
-	control_abandon(w->control);
-	fuse_reply_err(req, EINTR);
-	free(w);
+	(void)req;
+	uv_timer_start(&w->timer, look_at_writer, 0, SIGNALLED_MS);
 }
 
 static void op_write(void *ctx, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		     struct fuse_file_info *fi)
 {
+	struct procfs *fs = ctx;
 	struct written *w = calloc(1, sizeof(*w));
 	struct tree_node node;
 	int r = tree_node_of(ino, &node);
@@ -381,10 +423,14 @@ static void op_write(void *ctx, fuse_req_t req, fuse_ino_t ino, const char *buf,
 		fuse_reply_err(req, r < 0 ? ESTALE : ENOMEM);
 		return;
 	}
+	w->fs = fs;
 	w->req = req;
 	w->size = size;
+	w->caller = (uint32_t)fuse_req_ctx(req)->pid;
+	uv_timer_init(fs->host->loop, &w->timer);
+	w->timer.data = w;
 	fuse_req_interrupt_func(req, write_interrupted, w);
-	control_write(ctx, &node, fuse_req_ctx(req)->uid, buf, size, write_done, w, &w->control);
+	control_write(fs, &node, fuse_req_ctx(req)->uid, buf, size, write_done, w, &w->control);
 }
 
 /* ---- the whole ---- */

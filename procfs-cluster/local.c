@@ -527,6 +527,11 @@ int local_resolve(struct local *l, uint32_t pid, uint32_t caller, uint32_t *ret_
 			r = status_number(writer_text(&l->raw), "Tgid:", &of_pid);
 		if (!r)
 			cpid = tid = pidmap_cpid(&map, of_pid);
+		else if (r == -ESRCH && pid && jobs_away_node(l->jobs, cpid_make(l->node, pid))) {
+			/* one of the node's own that left, and nobody has taken its pid */
+			cpid = tid = cpid_make(l->node, pid);
+			r = 0;
+		}
 	}
 	pidmap_release(&map);
 	if (r < 0)

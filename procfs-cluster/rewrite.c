@@ -2,6 +2,8 @@
 #include "procfs-cluster/rewrite.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
 
 #include "common/bytes.h"
 
@@ -179,4 +181,27 @@ bool status_uids(struct text in, uint32_t ret_uids[4])
 		ret_uids[i] = (uint32_t)uid;
 	}
 	return true;
+}
+
+static uint64_t signal_mask(struct text in, const char *key)
+{
+	struct text rest, word;
+	char buf[32];
+
+	if (!text_find(in, key, &rest) || !text_word(&rest, &word) || text_len(word) >= sizeof(buf))
+		return 0;
+	memcpy(buf, word.p, text_len(word));
+	buf[text_len(word)] = 0;
+	return strtoull(buf, NULL, 16);
+}
+
+bool status_is_signalled(struct text in)
+{
+	static const int harmless[] = { SIGCHLD, SIGCONT, SIGURG, SIGWINCH };
+	uint64_t pending = signal_mask(in, "SigPnd:") | signal_mask(in, "ShdPnd:");
+
+	pending &= ~(signal_mask(in, "SigBlk:") | signal_mask(in, "SigIgn:"));
+	for (size_t i = 0; i < ARRAY_LEN(harmless); i++)
+		pending &= ~(UINT64_C(1) << (harmless[i] - 1));
+	return pending;
 }

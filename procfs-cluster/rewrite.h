@@ -31,6 +31,9 @@ int rewrite_stat_for_reader(struct text in, int64_t ticks, bool hide, struct wir
 bool stat_field(struct text in, unsigned field, struct text *ret);
 /* The innermost pid of status' NSpid line, and how many columns it has; false when there is no such line. */
 bool status_nspid(struct text in, uint32_t *ret_nspid, unsigned *ret_depth);
+/* From status: is a signal waiting to be taken that ends or interrupts (not one that is ignored by default, as
+   SIGCHLD, nor blocked or ignored by the process)? */
+bool status_is_signalled(struct text in);
 /* status' Uid line: real, effective, saved, filesystem. */
 bool status_uids(struct text in, uint32_t ret_uids[4]);
 

@@ -6,7 +6,7 @@
  *   procfs_mount N DIR STATE_DIR
  *
  * Node 1 is the reader's. Node N + 1 is in the configuration, up, and never answers. A stand-in for cfs-migrated takes a
- * tenth of a second for every goto and refuses those to node3. Ends when DIR is unmounted.
+ * tenth of a second for every goto, three seconds to node1, and refuses those to node3. Ends when DIR is unmounted.
  */
 #include <err.h>
 #include <errno.h>
@@ -62,7 +62,7 @@ static void handle_goto(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, co
 		m->rep = (struct msg_goto_rep){ wire_status_from_errno(-EOPNOTSUPP), "device fd 3" };
 	uv_timer_init(&w->loop, &m->timer);
 	m->timer.data = m;
-	uv_timer_start(&m->timer, move_done, 100, 0);
+	uv_timer_start(&m->timer, move_done, strcmp(req->node, "node1") ? 100 : 3000, 0);
 }
 
 static void handle_cantmove(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)

@@ -115,6 +115,17 @@ must_fail "Operation not supported" put node3 "$one"
 must_be cantmove "$(cat "$proc/$one/cantmove")" "device fd 3 /dev/kvm"
 must_fail "Permission denied" bash -c "echo node2 >$proc/$one/where"
 
+step "signals while one waits for a move"
+start=$(date +%s%3N)
+# a child that ends, as the original does when one's own child has moved, is no reason not to wait
+bash -c "trap : CHLD; sleep 0.2 & echo node1 >$proc/$one/goto" || fail "SIGCHLD ended the write"
+(($(date +%s%3N) - start > 2500)) || fail "the write did not wait"
+for signal in INT KILL; do
+	start=$(date +%s%3N)
+	if timeout -s $signal 0.3 bash -c "echo node1 >$proc/$one/goto"; then fail "SIG$signal did not end the writer"; fi
+	(($(date +%s%3N) - start < 2000)) || fail "SIG$signal was not heard"
+done
+
 step "strangers"
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 for file in environ io maps stack cantmove wchan; do

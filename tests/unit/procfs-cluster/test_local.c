@@ -230,6 +230,17 @@ Test(local, the_departed)
 	cr_assert_eq(place.node, NODE);
 }
 
+Test(local, a_plain_pid_follows_the_departed)
+{
+	uint32_t left = cpid_make(NODE, 4194303), cpid, tid;
+	struct away away = { .id = "3-2", .node = 2, .nr_cpids = 1, .cpids = &left };
+
+	cr_assert_eq(local_resolve(l, 4194303, (uint32_t)getpid(), &cpid, &tid), -ESRCH);
+	cr_assert_eq(away_write(dir, &away), 0);
+	cr_assert_eq(local_resolve(l, 4194303, (uint32_t)getpid(), &cpid, &tid), 0);
+	cr_assert_eq(cpid, left);
+}
+
 static void *sleep_thread(void *tid)
 {
 	*(pid_t *)tid = (pid_t)syscall(SYS_gettid);

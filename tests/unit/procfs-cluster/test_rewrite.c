@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -166,4 +167,28 @@ Test(rewrite, of_this_very_process)
 	cr_assert_eq(strtol(writer_str(&again), NULL, 10), getpid() + 1000);
 	wire_writer_release(&w);
 	wire_writer_release(&again);
+}
+
+static bool signalled(const char *pending, const char *shared, const char *blocked, const char *ignored)
+{
+	char status[512];
+
+	snprintf(status, sizeof(status), "Name:\tx\nSigQ:\t1/95\nSigPnd:\t%s\nShdPnd:\t%s\nSigBlk:\t%s\nSigIgn:\t%s\n", pending,
+		 shared, blocked, ignored);
+	return status_is_signalled(text_str(status));
+}
+
+Test(rewrite, signals_that_end_a_wait)
+{
+	static const char none[] = "0000000000000000", sigint[] = "0000000000000002", sigchld[] = "0000000000010000",
+			  sigkill[] = "0000000000000100", realtime[] = "8000000000000000";
+
+	cr_assert(!signalled(none, none, none, none));
+	cr_assert(signalled(none, sigint, none, none));
+	cr_assert(signalled(sigkill, none, none, none));
+	cr_assert(signalled(none, realtime, none, none));
+	cr_assert(!signalled(none, sigint, sigint, none));
+	cr_assert(!signalled(none, sigint, none, sigint));
+	cr_assert(!signalled(none, sigchld, none, none), "the original of a child that was moved has ended");
+	cr_assert(!status_is_signalled(text_str("")));
 }

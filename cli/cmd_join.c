@@ -64,6 +64,11 @@ static void explain(int r, const struct args *a, const char *name)
 	case -EHOSTUNREACH:
 		fprintf(stderr, "cfs join: %s cannot be reached, or its cluster has no quorum now\n", a->where);
 		break;
+	case -ECONNREFUSED:
+	case -ETIMEDOUT:
+	case -ENETUNREACH:
+		fprintf(stderr, "cfs join: %s cannot be reached: %s\n", a->where, strerror(-r));
+		break;
 	default:
 		fprintf(stderr, "cfs join: %s: %s\n", a->where, strerror(-r));
 	}

@@ -15,54 +15,7 @@
 
 enum { SNAPSHOT_THRESHOLD = 1024, SNAPSHOT_TRAILING = 1024, INSTALL_TIMEOUT_MS = 2000, CATCH_UP_ROUND_MS = 5000 };
 
-/* ---- actions ---- */
-
-void raft_actions_init(struct raft_actions *a)
-{
-	*a = (struct raft_actions){ 0 };
-}
-
-void raft_actions_release(struct raft_actions *a)
-{
-	for (size_t i = 0; i < a->nr; i++)
-		free(a->v[i].data);
-	free(a->v);
-	raft_actions_init(a);
-}
-
-struct raft_action *raft_action_add(struct raft_actions *a, enum raft_action_kind kind)
-{
-	if (a->nr == a->cap) {
-		size_t cap = a->cap ? 2 * a->cap : 8;
-		struct raft_action *v = realloc(a->v, cap * sizeof(*v));
-
-		if (!v) {
-			a->oom = true;
-			return NULL;
-		}
-		a->v = v;
-		a->cap = cap;
-	}
-	a->v[a->nr] = (struct raft_action){ .kind = kind };
-	return &a->v[a->nr++];
-}
-
-struct raft_action *raft_action_add_data(struct raft_actions *a, enum raft_action_kind kind, const void *data, size_t len)
-{
-	void *copy = malloc(len ? len : 1);
-	struct raft_action *act = copy ? raft_action_add(a, kind) : NULL;
-
-	if (!act) {
-		free(copy);
-		a->oom = true;
-		return NULL;
-	}
-	if (len)
-		memcpy(copy, data, len);
-	act->data = copy;
-	act->len = len;
-	return act;
-}
+/* ---- consuming an update ---- */
 
 /* A copy of a snapshot as an action. */
 static void add_snapshot(struct raft_actions *out, enum raft_action_kind kind, const struct raft_mem_snapshot *m,
@@ -79,8 +32,6 @@ static void add_snapshot(struct raft_actions *out, enum raft_action_kind kind, c
 	a->snapshot.conf.p = a->data;
 	a->snapshot.state.p = (uint8_t *)a->data + m->s.conf.len;
 }
-
-/* ---- consuming an update ---- */
 
 static void send_messages(struct raft_core *rc, const struct raft_update *u, struct raft_actions *out)
 {
@@ -587,105 +538,4 @@ void raft_core_free(struct raft_core *rc)
 	raft_mem_snapshot_release(&rc->installing);
 	free(rc->membership);
 	free(rc);
-}
-
-/* ---- asking ---- */
-
-uint64_t raft_core_timeout(const struct raft_core *rc)
-{
-	return raft_guard_timeout(rc, raft_timeout(&rc->r));
-}
-
-struct raft_core_entry raft_core_entry(const struct raft_core *rc, uint64_t index)
-{
-	const struct raft_core_entry *e = raft_log_get(&rc->log, index);
-
-	return e ? *e : (struct raft_core_entry){ 0 };
-}
-
-uint64_t raft_core_term(const struct raft_core *rc)
-{
-	return raft_current_term(&rc->r);
-}
-
-uint64_t raft_core_applied(const struct raft_core *rc)
-{
-	return rc->applied;
-}
-
-uint64_t raft_core_commit(const struct raft_core *rc)
-{
-	return raft_commit_index(&rc->r);
-}
-
-uint64_t raft_core_last(const struct raft_core *rc)
-{
-	return raft_log_last(&rc->log);
-}
-
-uint32_t raft_core_leader(const struct raft_core *rc)
-{
-	const char *address;
-	raft_id id = 0;
-
-	raft_leader((struct raft *)&rc->r, &id, &address);
-	return (uint32_t)id;
-}
-
-bool raft_core_is_leader(const struct raft_core *rc)
-{
-	return rc->r.state == RAFT_LEADER;
-}
-
-static size_t ids_of(const struct raft_configuration *c, bool voters, uint32_t *ret_ids)
-{
-	size_t n = 0;
-
-	for (unsigned i = 0; i < c->n && n < RAFT_CORE_SERVERS_MAX; i++)
-		if (!voters || c->servers[i].role == RAFT_VOTER)
-			ret_ids[n++] = (uint32_t)c->servers[i].id;
-	return n;
-}
-
-size_t raft_core_voters(const struct raft_core *rc, bool committed, uint32_t ret_ids[RAFT_CORE_SERVERS_MAX])
-{
-	return ids_of(committed ? &rc->r.configuration_committed : &rc->r.configuration, true, ret_ids);
-}
-
-size_t raft_core_servers(const struct raft_core *rc, uint32_t ret_ids[RAFT_CORE_SERVERS_MAX])
-{
-	return ids_of(&rc->r.configuration, false, ret_ids);
-}
-
-bool raft_core_leads(const struct raft_core *rc, uint64_t now_ms)
-{
-	uint32_t ids[RAFT_CORE_SERVERS_MAX];
-
-	if (rc->r.state != RAFT_LEADER || rc->applied_term != rc->r.current_term || rc->r.leader_state.transferee)
-		return false;
-	/* The library notes when a majority last answered as the start of its timer. */
-	return raft_core_voters(rc, false, ids) == 1 || now_ms < rc->r.election_timer_start + rc->conf.election_ms;
-}
-
-int raft_core_bootstrap(const uint32_t *voters, size_t nr_voters, void **ret_buf, size_t *ret_len)
-{
-	struct raft_configuration c;
-	struct raft_buffer b = { 0 };
-	int rv = 0;
-
-	raft_configuration_init(&c);
-	for (size_t i = 0; i < nr_voters && !rv; i++) {
-		char address[24];
-
-		snprintf(address, sizeof(address), "%u", voters[i]);
-		rv = raft_configuration_add(&c, voters[i], address, RAFT_VOTER);
-	}
-	if (!rv)
-		rv = raft_configuration_encode(&c, &b);
-	raft_configuration_close(&c);
-	if (rv != 0)
-		return rv == RAFT_NOMEM ? -ENOMEM : -EINVAL;
-	*ret_buf = b.base;
-	*ret_len = b.len;
-	return 0;
 }

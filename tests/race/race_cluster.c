@@ -14,6 +14,7 @@
 
 #include "cluster/cluster.h"
 #include "cluster/state_dir.h"
+#include "tests/lib/ports.h"
 
 enum { ASKERS = 3, CHANGES = 20, LIMIT_S = 60 };
 
@@ -123,7 +124,7 @@ int main(void)
 
 	assert(mkdtemp(tmp));
 	snprintf(dir, sizeof(dir), "%s/state", tmp);
-	id.port = (uint16_t)(20000 + getpid() % 30000);
+	id.port = ports_find(1, 1);
 	assert(state_dir_init(dir, &id) == 0);
 	run(dir);
 	run(dir);

@@ -14,6 +14,7 @@
 #include "cluster/cluster.h"
 #include "cluster/state_dir.h"
 #include "cluster/token.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/tmpdir.h"
 #include "wire/once.h"
 #include "wire/tls.h"
@@ -236,7 +237,7 @@ static void make_token(uint32_t at, char *ret, size_t size)
 
 static struct node_identity identity(uint32_t id)
 {
-	struct node_identity me = { .id = 1, .host = "127.0.0.1", .port = (uint16_t)(base_port + 10 * id) };
+	struct node_identity me = { .id = 1, .host = "127.0.0.1", .port = (uint16_t)(base_port + 4 * id) };
 
 	snprintf(me.name, sizeof(me.name), "node%u", id);
 	strcpy(me.cluster_name, "test");
@@ -247,7 +248,7 @@ static int join(uint32_t id, uint32_t through, const char *token)
 {
 	struct node_identity me = identity(id);
 
-	return state_dir_join(dir_of(id), "127.0.0.1", (uint16_t)(base_port + 10 * through), token, &me, 5000);
+	return state_dir_join(dir_of(id), "127.0.0.1", (uint16_t)(base_port + 4 * through), token, &me, 5000);
 }
 
 static void setup(void)
@@ -255,7 +256,7 @@ static void setup(void)
 	struct node_identity me;
 
 	tmpdir_make(&tmp);
-	base_port = (uint16_t)(20000 + (unsigned)getpid() % 4000 * 10 % 30000);
+	base_port = ports_find(NODES + 1, 4);
 	views = mmap(NULL, sizeof(*views) * (NODES + 1), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	me = identity(1);
 	cr_assert_eq(state_dir_init(dir_of(1), &me), 0);
@@ -318,7 +319,7 @@ Test(cluster, nodes_join_and_become_members_and_voters)
 	cr_assert_eq(voters(1), 1, "two nodes have one voter");
 	make_token(2, token, sizeof(token));
 	strcpy(again.name, "node2");
-	cr_assert_eq(state_dir_join(dir_of(4), "127.0.0.1", (uint16_t)(base_port + 10), token, &again, 5000), -ENOTUNIQ);
+	cr_assert_eq(state_dir_join(dir_of(4), "127.0.0.1", (uint16_t)(base_port + 4), token, &again, 5000), -ENOTUNIQ);
 	cr_assert_eq(join(3, 2, token), 0, "asked of a node that cannot sign itself");
 	start_node(3);
 	WAIT(node_is(1, 3, NODE_UP), 3000);

@@ -393,7 +393,7 @@ static int run_action(struct volume *v, const struct repl_action *a)
 		r = apply(v);
 		break;
 	case REPL_ACT_REDO:
-		assert(!"the store completes its last record itself, a torn one is never reported");
+		assert(false && "the store completes its last record itself, a torn one is never reported");
 		break;
 	case REPL_ACT_SPOOL:
 		r = resync_spool(v, v->record);
@@ -436,7 +436,7 @@ void volume_step(struct volume *v, const struct repl_event *event)
 		if (v->nr_pending < VOLUME_PENDING_MAX)
 			v->pending[v->nr_pending++] = ev;
 		else
-			assert(!"too many events");
+			assert(false && "too many events");
 		return;
 	}
 	v->stepping = true;

@@ -140,7 +140,7 @@ void repl_member_event(struct repl *r, const struct repl_event *ev, struct repl_
 		on_copied(r, ev, out);
 		break;
 	default:
-		assert(!"not an event of a member");
+		assert(false && "not an event of a member");
 	}
 }
 

@@ -205,7 +205,7 @@ void repl_server_event(struct repl *r, const struct repl_event *ev, struct repl_
 		}
 		break;
 	default:
-		assert(!"not an event of the server");
+		assert(false && "not an event of the server");
 	}
 }
 

@@ -91,12 +91,12 @@ int raft_core_feed(struct raft_core *rc, struct raft_event *ev, struct raft_acti
 	struct raft_message head = m ? *m : (struct raft_message){ 0 };
 	uint64_t term = raft_current_term(&rc->r);
 	struct raft_update u = { 0 };
-	int role = RAFT_SPARE;
-	struct raft_server *lent = raft_guard_lend_vote(rc, m, &role);
-	int rv = raft_step(&rc->r, ev, &u);
+	struct raft_guard_lent lent;
+	int rv;
 
-	if (lent)
-		lent->role = role;
+	raft_guard_lend_vote(rc, m, &lent);
+	rv = raft_step(&rc->r, ev, &u);
+	raft_guard_take_back(rc, &lent);
 	if (rv != 0)
 		return rv;
 	if (m)

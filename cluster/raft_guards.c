@@ -61,6 +61,20 @@ static void skip_compacted(struct raft_core *rc, struct raft_append_entries *a)
 	a->prev_log_term = rc->snap.s.term;
 }
 
+/*
+ * 16, too: the library refuses votes while it knows of a leader, and one that does not vote never forgets its leader,
+ * because its timer does not run out. Not heard of for an election timeout, or standing itself, a leader is none.
+ */
+static void forget_leader(const struct raft_core *rc, struct raft_message *m)
+{
+	const struct raft *r = &rc->r;
+
+	if (r->state == RAFT_FOLLOWER && raft_guard_on(rc, 16) &&
+	    (m->server_id == r->follower_state.current_leader.id ||
+	     rc->now >= r->election_timer_start + rc->conf.election_ms))
+		m->request_vote.disrupt_leader = true;
+}
+
 bool raft_guard_before_receive(struct raft_core *rc, struct raft_message *m)
 {
 	switch (m->type) {
@@ -73,8 +87,11 @@ bool raft_guard_before_receive(struct raft_core *rc, struct raft_message *m)
 	case RAFT_REQUEST_VOTE_RESULT:
 		return raft_guard_on(rc, 6) && rc->r.state != RAFT_CANDIDATE;
 	case RAFT_REQUEST_VOTE:
-		return raft_guard_on(rc, 15) && !m->request_vote.disrupt_leader &&
-		       rc->now < rc->started_ms + rc->conf.election_ms;
+		if (raft_guard_on(rc, 15) && !m->request_vote.disrupt_leader &&
+		    rc->now < rc->started_ms + rc->conf.election_ms)
+			return true;
+		forget_leader(rc, m);
+		return false;
 	default:
 		return false;
 	}
@@ -82,23 +99,31 @@ bool raft_guard_before_receive(struct raft_core *rc, struct raft_message *m)
 
 /*
  * 16: whose vote counts is for the candidate's membership to say (Ongaro 2014, 4.2.2: a server that is not in its own
- * latest configuration still votes). One vote a term is kept on disk either way. What is returned takes the old role
- * back after the step.
+ * latest configuration still votes). One vote a term is kept on disk either way. For this one step the library sees a
+ * membership in which we vote; LENT takes the true one until raft_guard_take_back().
  */
-struct raft_server *raft_guard_lend_vote(struct raft_core *rc, const struct raft_message *m, int *ret_role)
+void raft_guard_lend_vote(struct raft_core *rc, const struct raft_message *m, struct raft_guard_lent *lent)
 {
 	struct raft_configuration *conf = &rc->r.configuration;
+	unsigned me = 0;
 
-	if (!m || m->type != RAFT_REQUEST_VOTE || !raft_guard_on(rc, 16))
-		return NULL;
-	for (unsigned i = 0; i < conf->n; i++) {
-		if (conf->servers[i].id != rc->r.id || conf->servers[i].role == RAFT_VOTER)
-			continue;
-		*ret_role = conf->servers[i].role;
-		conf->servers[i].role = RAFT_VOTER;
-		return &conf->servers[i];
-	}
-	return NULL;
+	lent->on = m && m->type == RAFT_REQUEST_VOTE && raft_guard_on(rc, 16) && conf->n <= RAFT_CORE_SERVERS_MAX;
+	if (!lent->on)
+		return;
+	lent->saved = *conf;
+	memcpy(lent->servers, conf->servers, conf->n * sizeof(*conf->servers));
+	while (me < conf->n && conf->servers[me].id != rc->r.id)
+		me++;
+	if (me == conf->n)
+		lent->servers[conf->n++] = (struct raft_server){ .id = rc->r.id };
+	lent->servers[me].role = RAFT_VOTER;
+	conf->servers = lent->servers;
+}
+
+void raft_guard_take_back(struct raft_core *rc, struct raft_guard_lent *lent)
+{
+	if (lent->on)
+		rc->r.configuration = lent->saved;
 }
 
 static bool only_voter(const void *conf, size_t len, uint32_t self)

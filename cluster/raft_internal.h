@@ -89,7 +89,14 @@ bool raft_guard_before_receive(struct raft_core *rc, struct raft_message *m);
 /* True when the start is a won election and needs a term of its own. */
 bool raft_guard_start_term(const struct raft_core *rc);
 /* Ourselves as a voter while M is given to the library; NULL: nothing was lent. The old role goes back after the step. */
-struct raft_server *raft_guard_lend_vote(struct raft_core *rc, const struct raft_message *m, int *ret_role);
+/* A membership put aside for one step. */
+struct raft_guard_lent {
+	bool on;
+	struct raft_configuration saved;
+	struct raft_server servers[RAFT_CORE_SERVERS_MAX + 1];
+};
+void raft_guard_lend_vote(struct raft_core *rc, const struct raft_message *m, struct raft_guard_lent *lent);
+void raft_guard_take_back(struct raft_core *rc, struct raft_guard_lent *lent);
 /* After the library took M (its scalars only): mends the library's state and its answer. */
 void raft_guard_after_receive(struct raft_core *rc, const struct raft_message *m, uint64_t term_before,
 			      struct raft_update *u);

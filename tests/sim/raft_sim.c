@@ -509,6 +509,9 @@ static void log_group(struct group *g)
 			  raft_core_commit(s->rc), raft_core_last(s->rc));
 		for (size_t k = 0; k < n; k++)
 			world_log(&g->world, i, "    counts %u as a voter", voters[k]);
+		n = raft_core_voters(s->rc, false, voters);
+		for (size_t k = 0; k < n; k++)
+			world_log(&g->world, i, "    %u votes by the log's last word", voters[k]);
 	}
 }
 

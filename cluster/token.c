@@ -1,5 +1,6 @@
 /* Join tokens as strings. Pure, any thread. */
 #include "cluster/token.h"
+#include "common/cleanup.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -108,6 +109,7 @@ int join_token_decode(const char *text, struct join_token *ret_t)
 	uint8_t buf[TEXT_MAX], sha256[32];
 	struct join_token t = { 0 };
 	struct wire_reader rd;
+	_cleanup_free_ char *again = NULL;
 	int n, r;
 
 	if (strncmp(text, PREFIX, strlen(PREFIX))) {
@@ -118,6 +120,10 @@ int join_token_decode(const char *text, struct join_token *ret_t)
 	n = from_text(text + strlen(PREFIX), buf);
 	if (n < CHECK_LEN)
 		return -EBADMSG;
+	/* The library skips blanks and ignores left-over bits: a token has one text only. */
+	again = to_text(buf, (size_t)n);
+	if (!again || strcmp(again, text))
+		return again ? -EBADMSG : -ENOMEM;
 	join_token_hash(buf, (size_t)n - CHECK_LEN, sha256);
 	if (memcmp(buf + n - CHECK_LEN, sha256, CHECK_LEN))
 		return -EBADMSG;

@@ -73,13 +73,11 @@ int batch_del(struct batch *b, const void *key, size_t klen)
 
 int batch_append(struct batch *b, const void *buf, size_t len)
 {
-	uint8_t *p = reserve(b, len);
+	uint8_t *p = len ? reserve(b, len) : NULL;
 
-	if (!p)
-		return b->err;
-	if (len)
+	if (p)
 		memcpy(p, buf, len);
-	return 0;
+	return b->err;
 }
 
 int batch_next(const void *buf, size_t len, size_t *pos, struct batch_item *ret_item)

@@ -96,6 +96,8 @@ int op_readdir(struct op_env *env, const struct msg_readdir_req *req, struct msg
 		return r;
 	if (env->scratch->len == start && !rep->eof)
 		return -EINVAL; /* getdents(2): the buffer is too small for one entry */
-	rep->entries = (struct wire_blob){ .p = env->scratch->buf + start, .len = (uint32_t)(env->scratch->len - start) };
+	if (env->scratch->len > start)
+		rep->entries = (struct wire_blob){ .p = env->scratch->buf + start,
+						   .len = (uint32_t)(env->scratch->len - start) };
 	return 0;
 }

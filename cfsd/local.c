@@ -35,11 +35,13 @@ int local_mark_copying(struct store *s)
 {
 	struct meta_key k;
 	struct batch b;
+	int r;
 
 	batch_init(&b);
 	meta_key_system(&k, COPYING);
 	batch_put(&b, k.b, k.len, "1", 1);
-	return apply(s, &b, true);
+	r = apply(s, &b, true);
+	return r < 0 ? r : store_reload(s);
 }
 
 int local_mark_whole(struct store *s, struct wire_logpos pos)

@@ -35,7 +35,7 @@ void meta_key_target(struct meta_key *k, uint64_t ino);
 void meta_key_orphan(struct meta_key *k, uint64_t ino);
 void meta_key_reply(struct meta_key *k, uint64_t session, uint32_t slot);
 void meta_key_session(struct meta_key *k, uint64_t session);
-/* WHAT: "format", "lsn", "next_ino". */
+/* WHAT: see cfsd/system.h and cfsd/local.c. */
 void meta_key_system(struct meta_key *k, const char *what);
 bool meta_key_is_system(const void *key, size_t klen, const char *what);
 

@@ -79,7 +79,7 @@ uint64_t store_nr_inodes(const struct store *s)
 	return s->counters.nr_inodes;
 }
 
-int store_reload(struct store *s)
+static int load(struct store *s)
 {
 	struct system_state st;
 	int r = system_load(s->meta, &st);
@@ -90,6 +90,13 @@ int store_reload(struct store *s)
 	s->pos = st.pos;
 	s->counters = st.counters;
 	return 0;
+}
+
+int store_reload(struct store *s)
+{
+	int r = redo_forget(s->data);
+
+	return r < 0 ? r : load(s);
 }
 
 static int note_unsynced(struct store *s, uint64_t ino)
@@ -165,7 +172,7 @@ static int open_with(struct meta *meta, struct data *data, uint64_t boot, struct
 	s->redo.boot = boot;
 	batch_init(&s->scratch);
 	pthread_mutex_init(&s->lock, NULL);
-	r = store_reload(s);
+	r = load(s);
 	if (!r)
 		r = redo_last(s);
 	if (r < 0) {

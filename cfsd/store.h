@@ -56,7 +56,8 @@ int store_open(struct meta *meta, struct data *data, struct store **ret_s);
 void store_close(struct store *s);
 /* Ends the store and gives its parts back (a crash and restart in the simulator). */
 void store_detach(struct store *s, struct meta **ret_meta, struct data **ret_data);
-/* Reads position and counters again, after the metadata was replaced from outside (resync). */
+/* For one who replaces metadata and data below the store (resync): before, so that the last record is not completed over
+   newer data when the store is opened again; and after, to read position and counters again. */
 int store_reload(struct store *s);
 struct meta *store_meta(struct store *s);
 struct data *store_data(struct store *s);

@@ -33,7 +33,7 @@ int redo_save(struct redo *redo, struct data *d, const struct record *rec)
 	return r < 0 ? r : d->ops->write(d, 0, head, sizeof(head), off);
 }
 
-static int forget(struct data *d, uint64_t off)
+static int slot_forget(struct data *d, uint64_t off)
 {
 	static const uint8_t zeros[HEADER];
 
@@ -82,7 +82,7 @@ int redo_load(struct redo *redo, struct data *d, struct wire_logpos pos, void **
 		int r = slot_check(redo, d, off, pos, &len);
 
 		if (r == -ENOENT)
-			r = forget(d, off);
+			r = slot_forget(d, off);
 		else if (r > 0)
 			r = slot_read(d, off, (size_t)len, ret_extents);
 		if (r < 0)
@@ -93,4 +93,18 @@ int redo_load(struct redo *redo, struct data *d, struct wire_logpos pos, void **
 		}
 	}
 	return found;
+}
+
+int redo_forget(struct data *d)
+{
+	uint8_t head[HEADER];
+
+	for (uint64_t off = 0; off < SLOTS * SLOT_SIZE; off += SLOT_SIZE) {
+		ssize_t n = d->ops->read(d, 0, head, sizeof(head), off);
+		int r = n > 0 ? slot_forget(d, off) : (int)n;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }

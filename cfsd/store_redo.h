@@ -22,4 +22,7 @@ int redo_save(struct redo *redo, struct data *d, const struct record *rec);
    record that did not happen may be followed by another one at its position. */
 int redo_load(struct redo *redo, struct data *d, struct wire_logpos pos, void **ret_extents, size_t *ret_len);
 
+/* Empties both slots. */
+int redo_forget(struct data *d);
+
 #endif

@@ -374,6 +374,24 @@ Test(store, redo_of_a_record_that_did_not_happen)
 	store_close(s);
 }
 
+/* A copy of newer data is made below the store: opening it again must not put the last record's data over that. */
+Test(store, redo_is_forgotten_when_the_store_is_replaced)
+{
+	struct store *s = formatted_store();
+	struct data *d = store_data(s);
+	struct txn t;
+
+	txn_init(&t);
+	txn_write(&t, 5, 0, "older", 5);
+	cr_assert_eq(apply(s, &t, 3), 0);
+	cr_assert_eq(store_reload(s), 0);
+	cr_assert_eq(store_position(s).lsn, 2);
+	cr_assert_eq(d->ops->write(d, 5, "newer", 5, 0), 0);
+	s = reopen_mem(s, NULL);
+	cr_data(s, 5, "newer");
+	store_close(s);
+}
+
 static void system_value(struct store *s, const char *what, const void *val, size_t vlen)
 {
 	struct meta *m = store_meta(s);

@@ -24,6 +24,8 @@
  *      with an unreplicated promotion needs the vote of one that has not heard of it, and waits for ever
  *  17  the only voter leads at once when it starts, in the term in which it led before: entries that it had sent but not
  *      yet synced come twice, different, under one index and term (data loss)           raft_guard_start_term()
+ *  18  who has heard of its own demotion does not stand, yet its log may be the longest:  raft_guard_entries_for()
+ *      if the others lack the entry, nobody can win. So it is not told before the change is committed
  */
 #include <string.h>
 
@@ -139,6 +141,36 @@ static bool only_voter(const void *conf, size_t len, uint32_t self)
 	}
 	raft_configuration_close(&c);
 	return me && !others;
+}
+
+static bool is_voter(const struct raft_configuration *c, raft_id id)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->servers[i].id == id)
+			return c->servers[i].role == RAFT_VOTER;
+	return false;
+}
+
+/* 18: the library takes what is held back for lost, and sends it again until the change is committed. */
+unsigned raft_guard_entries_for(const struct raft_core *rc, raft_id to, const struct raft_append_entries *a)
+{
+	if (!raft_guard_on(rc, 18) || !is_voter(&rc->r.configuration_committed, to))
+		return a->n_entries;
+	for (unsigned i = 0; i < a->n_entries; i++) {
+		uint64_t index = a->prev_log_index + 1 + i;
+		const struct raft_core_entry *e = raft_log_get(&rc->log, index);
+		struct raft_configuration c;
+		bool stays;
+
+		if (!e || e->type != RAFT_CHANGE || index <= rc->r.commit_index ||
+		    raft_buffers_configuration(e->data, e->len, &c) < 0)
+			continue;
+		stays = is_voter(&c, to);
+		raft_configuration_close(&c);
+		if (!stays)
+			return i;
+	}
+	return a->n_entries;
 }
 
 /* 17: true when this start is an election that is won already: it needs a term of its own. */

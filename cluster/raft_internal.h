@@ -88,7 +88,6 @@ bool raft_guard_on(const struct raft_core *rc, unsigned n);
 bool raft_guard_before_receive(struct raft_core *rc, struct raft_message *m);
 /* True when the start is a won election and needs a term of its own. */
 bool raft_guard_start_term(const struct raft_core *rc);
-/* Ourselves as a voter while M is given to the library; NULL: nothing was lent. The old role goes back after the step. */
 /* A membership put aside for one step. */
 struct raft_guard_lent {
 	bool on;
@@ -100,6 +99,8 @@ void raft_guard_take_back(struct raft_core *rc, struct raft_guard_lent *lent);
 /* After the library took M (its scalars only): mends the library's state and its answer. */
 void raft_guard_after_receive(struct raft_core *rc, const struct raft_message *m, uint64_t term_before,
 			      struct raft_update *u);
+/* How many of A's entries may be sent to TO. */
+unsigned raft_guard_entries_for(const struct raft_core *rc, raft_id to, const struct raft_append_entries *a);
 uint64_t raft_guard_timeout(const struct raft_core *rc, uint64_t timeout_ms);
 bool raft_guard_persisted(const struct raft_core *rc, uint64_t index, uint64_t term);
 /* Is a change of membership safe now? TARGET: who is added, promoted, demoted or removed. */

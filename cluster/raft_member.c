@@ -68,11 +68,14 @@ static void change(struct raft_core *rc, uint64_t id, int role, struct raft_acti
 static void catch_up(struct raft_core *rc, uint64_t id, struct raft_actions *out)
 {
 	struct raft_event ev = { .type = RAFT_CATCH_UP, .time = rc->now, .catch_up = { id } };
+	raft_index match;
 	int status;
 
-	if (raft_catch_up(&rc->r, id, &status) != 0 || status == RAFT_CATCH_UP_RUNNING)
+	if (raft_catch_up(&rc->r, id, &status) != 0 || raft_match_index(&rc->r, id, &match) != 0 ||
+	    status == RAFT_CATCH_UP_RUNNING)
 		return;
-	if (status == RAFT_CATCH_UP_FINISHED) {
+	/* G12: of one that has all already, the library would wait for a sign of progress that never comes. */
+	if (status == RAFT_CATCH_UP_FINISHED || match == raft_last_index((struct raft *)&rc->r)) {
 		change(rc, id, RAFT_VOTER, out);
 		return;
 	}

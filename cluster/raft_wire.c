@@ -31,15 +31,17 @@ static void put64(struct wire_writer *w, unsigned long long v)
 	wire_put_u64(w, &x);
 }
 
-static int put_append(struct raft_core *rc, const struct raft_append_entries *a, struct wire_writer *w)
+static int put_append(struct raft_core *rc, raft_id to, const struct raft_append_entries *a, struct wire_writer *w)
 {
+	unsigned n = raft_guard_entries_for(rc, to, a);
+
 	put8(w, a->version);
 	put64(w, a->term);
 	put64(w, a->prev_log_index);
 	put64(w, a->prev_log_term);
 	put64(w, a->leader_commit);
-	put64(w, a->n_entries);
-	for (unsigned i = 0; i < a->n_entries; i++) {
+	put64(w, n);
+	for (unsigned i = 0; i < n; i++) {
 		const struct raft_core_entry *e = raft_log_get(&rc->log, a->prev_log_index + 1 + i);
 
 		if (!e)
@@ -103,7 +105,7 @@ int raft_message_encode(struct raft_core *rc, const struct raft_message *m, stru
 	put8(w, m->type);
 	switch (m->type) {
 	case RAFT_APPEND_ENTRIES:
-		r = put_append(rc, &m->append_entries, w);
+		r = put_append(rc, m->server_id, &m->append_entries, w);
 		break;
 	case RAFT_APPEND_ENTRIES_RESULT:
 		put_append_result(&m->append_entries_result, w);

@@ -703,6 +703,41 @@ Test(raft_guards, one_that_does_not_vote_by_its_own_log_gives_its_vote)
 	teardown(w);
 }
 
+Test(raft_guards, one_is_not_told_of_its_own_demotion_before_it_is_committed)
+{
+	struct world *w = setup(3, 3, 16);
+	uint32_t l = wait_leader(w, 3000), other = l % 3 + 1, gone = 6 - l - other;
+
+	run(w, 300);
+	w->cut[l][other] = w->cut[other][l] = true; /* nothing can be committed without it */
+	want(w, l, 2, (uint32_t[]){ l, other });
+	run(w, 120);
+	cr_assert_eq(w->s[l].core->r.configuration_uncommitted_index, raft_core_last(w->s[l].core));
+	cr_assert_lt(raft_core_last(w->s[gone].core), raft_core_last(w->s[l].core));
+	cr_assert_eq(w->s[gone].core->r.configuration_uncommitted_index, 0);
+	w->cut[l][other] = w->cut[other][l] = false;
+	run(w, 1000);
+	uint32_t ids[RAFT_CORE_SERVERS_MAX];
+	cr_assert_eq(raft_core_voters(w->s[l].core, true, ids), 2);
+	cr_assert_eq(raft_core_servers(w->s[l].core, ids), 2);
+	teardown(w);
+}
+
+Test(raft_guards, g12_one_that_has_the_whole_log_is_promoted_without_catching_up)
+{
+	struct world *w = setup(3, 3, 17);
+	uint32_t l = wait_leader(w, 3000), x = l % 3 + 1, ids[RAFT_CORE_SERVERS_MAX];
+
+	run(w, 300);
+	want(w, l, 2, (uint32_t[]){ l, 6 - l - x });
+	run(w, 1000);
+	cr_assert_eq(raft_core_voters(w->s[l].core, true, ids), 2);
+	want(w, l, 3, (uint32_t[]){ 1, 2, 3 });
+	run(w, 1000);
+	cr_assert_eq(raft_core_voters(w->s[l].core, true, ids), 3);
+	teardown(w);
+}
+
 Test(raft_guards, a_restarted_voter_gives_no_vote_at_once)
 {
 	struct world *w = setup(3, 3, 13);

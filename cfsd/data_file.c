@@ -23,12 +23,14 @@
 
 enum { OPEN_MAX_FILES = 256, PATH_LEN = 32 };
 
-/* The reserve keeps LevelDB and the log going when the disk is full. */
-#define RESERVE_MIN ((uint64_t)8 << 20)
+/* The reserve keeps LevelDB going when the disk is full: merging tables takes room before it gives some back. */
+#define RESERVE_MIN ((uint64_t)16 << 20)
 #define RESERVE_MAX ((uint64_t)1 << 30)
 /* How long the last answer of statvfs(3) is used. */
 #define SPACE_BYTES ((uint64_t)4 << 20)
 #define SPACE_MS 100
+/* Who asks is about to write metadata, of which nothing is seen here: so much at most. */
+#define SPACE_ASKED ((uint64_t)64 << 10)
 
 struct open_file {
 	uint64_t ino;
@@ -358,6 +360,7 @@ static int file_space(struct data *data, uint64_t *ret_total, uint64_t *ret_free
 		return r;
 	*ret_total = d->total;
 	*ret_free = d->free > d->written ? d->free - d->written : 0;
+	d->written += SPACE_ASKED;
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "cfsd/batch.h"
 #include "cfsd/meta.h"
@@ -16,6 +17,9 @@
 
 /* Small on purpose: an idle server should take little memory, and the kernel caches the tables anyway. */
 enum { WRITE_BUFFER = 4 << 20, BLOCK_CACHE = 8 << 20, OPEN_FILES = 200, BLOOM_BITS = 10 };
+/* On a small disk, logs and the merging of tables must do with less room. */
+enum { WRITE_BUFFER_SMALL = 1 << 20 };
+#define SMALL_DISK ((uint64_t)1 << 30)
 
 struct meta_leveldb {
 	struct meta meta;
@@ -139,13 +143,20 @@ static void ldb_close(struct meta *meta)
 	free(m);
 }
 
-static void set_options(struct meta_leveldb *m)
+static size_t write_buffer(const char *dir)
+{
+	struct statvfs st;
+
+	return !statvfs(dir, &st) && (uint64_t)st.f_blocks * st.f_frsize < SMALL_DISK ? WRITE_BUFFER_SMALL : WRITE_BUFFER;
+}
+
+static void set_options(struct meta_leveldb *m, const char *dir)
 {
 	m->options = leveldb_options_create();
 	m->cache = leveldb_cache_create_lru(BLOCK_CACHE);
 	m->bloom = leveldb_filterpolicy_create_bloom(BLOOM_BITS);
 	leveldb_options_set_create_if_missing(m->options, 1);
-	leveldb_options_set_write_buffer_size(m->options, WRITE_BUFFER);
+	leveldb_options_set_write_buffer_size(m->options, write_buffer(dir));
 	leveldb_options_set_max_open_files(m->options, OPEN_FILES);
 	leveldb_options_set_cache(m->options, m->cache);
 	/* Half of all lookups are for names that are not there. */
@@ -179,7 +190,7 @@ int meta_leveldb_open(const char *dir, struct meta **ret_m)
 		return r;
 	}
 	m->meta.ops = &ops;
-	set_options(m);
+	set_options(m, dir);
 	m->db = leveldb_open(m->options, dir, &err);
 	r = error_take(dir, err);
 	if (r < 0) {

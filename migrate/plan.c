@@ -221,6 +221,23 @@ static void check_status(struct checker *c, pid_t pid)
 		fclose(f);
 }
 
+/* By its flags: a process on its way out has no executable either, and is no obstacle. */
+static bool is_kernel_thread(pid_t pid)
+{
+	enum { PF_KTHREAD = 0x00200000 };
+	char path[64], line[512], *rest;
+	unsigned flags = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (f && fgets(line, sizeof(line), f) && (rest = strrchr(line, ')')))
+		sscanf(rest, ") %*c %*d %*d %*d %*d %*d %u", &flags);
+	if (f)
+		fclose(f);
+	return flags & PF_KTHREAD;
+}
+
 /* True when it is worth looking further. */
 static bool check_what(struct checker *c, pid_t pid)
 {
@@ -235,7 +252,8 @@ static bool check_what(struct checker *c, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	n = readlink(path, link, sizeof(link) - 1);
 	if (n <= 0) {
-		reasons_add(c->reasons, "kernel-thread %d", pid);
+		if (is_kernel_thread(pid))
+			reasons_add(c->reasons, "kernel-thread %d", pid);
 		return false;
 	}
 	link[n] = 0;

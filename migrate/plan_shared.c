@@ -45,15 +45,43 @@ static bool same_description(const struct plan_fd *fd, pid_t pid, int other)
 	return syscall(SYS_kcmp, fd->pid, pid, KCMP_FILE, fd->fd, other) == 0;
 }
 
+static pid_t parent_of(pid_t pid)
+{
+	char path[64], line[512], *rest;
+	int ppid = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (f && fgets(line, sizeof(line), f) && (rest = strrchr(line, ')')))
+		sscanf(rest, ") %*c %d", &ppid);
+	if (f)
+		fclose(f);
+	return ppid;
+}
+
+/* One of the tree, or born to it since the tree was read: it moves, too. */
+static bool belongs(const struct tree *tree, pid_t pid)
+{
+	for (int depth = 0; pid > 1 && depth < 64; depth++) {
+		if (tree_has(tree, pid))
+			return true;
+		pid = parent_of(pid);
+	}
+	return false;
+}
+
 /* A descriptor OTHER of PID, which stays, has the same link as one of ours. */
-static void check_outsider(const struct plan_conf *conf, const struct plan_shared *s, pid_t pid, int other, const char *link,
-			   struct reasons *reasons)
+static void check_outsider(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, pid_t pid,
+			   int other, const char *link, struct reasons *reasons)
 {
 	for (size_t i = 0; i < s->nr; i++) {
 		const struct plan_fd *fd = &s->fds[i];
 
 		if (strcmp(fd->link, link))
 			continue;
+		if (belongs(tree, pid))
+			return;
 		if (is_pipe(fd)) {
 			if (pid != conf->relay)
 				reasons_add(reasons, "pipe fd %d of %d is shared with process %d", fd->fd, fd->pid, pid);
@@ -66,7 +94,8 @@ static void check_outsider(const struct plan_conf *conf, const struct plan_share
 	}
 }
 
-static void scan_process(const struct plan_conf *conf, const struct plan_shared *s, pid_t pid, struct reasons *reasons)
+static void scan_process(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, pid_t pid,
+			 struct reasons *reasons)
 {
 	char path[320], link[4096];
 	struct dirent *e;
@@ -83,7 +112,7 @@ static void scan_process(const struct plan_conf *conf, const struct plan_shared 
 		if (n <= 0)
 			continue;
 		link[n] = 0;
-		check_outsider(conf, s, pid, atoi(e->d_name), link, reasons);
+		check_outsider(conf, tree, s, pid, atoi(e->d_name), link, reasons);
 	}
 	if (d)
 		closedir(d);
@@ -103,7 +132,7 @@ int plan_shared_check(const struct plan_conf *conf, const struct tree *tree, con
 		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : 0;
 
 		if (pid && !tree_has(tree, pid))
-			scan_process(conf, s, pid, reasons);
+			scan_process(conf, tree, s, pid, reasons);
 	}
 	closedir(d);
 	return 0;

@@ -91,21 +91,36 @@ bool local_is_copying(struct store *s)
 	return has(s, COPYING, val, sizeof(val));
 }
 
-int local_note_opened(struct store *s, bool *ret_lost)
+static int this_boot(char ret_id[BOOT_ID_LEN])
 {
 	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	char now[BOOT_ID_LEN] = { 0 }, then[BOOT_ID_LEN];
+
+	return fd >= 0 && read(fd, ret_id, BOOT_ID_LEN) == BOOT_ID_LEN ? 0 : -EIO;
+}
+
+int local_power_lost(struct store *s, bool *ret_lost)
+{
+	char now[BOOT_ID_LEN], then[BOOT_ID_LEN];
+	int r = this_boot(now);
+
+	if (r < 0)
+		return r;
+	*ret_lost = has(s, BOOT, then, sizeof(then)) && memcmp(now, then, sizeof(now));
+	return 0;
+}
+
+int local_note_opened(struct store *s)
+{
+	char now[BOOT_ID_LEN];
 	struct meta_key k;
 	struct batch b;
-	bool lost;
+	int r = this_boot(now);
 
-	if (fd < 0 || read(fd, now, sizeof(now)) != (ssize_t)sizeof(now))
-		return -EIO;
-	lost = has(s, BOOT, then, sizeof(then)) && memcmp(now, then, sizeof(now));
+	if (r < 0)
+		return r;
 	batch_init(&b);
 	meta_key_system(&k, BOOT);
 	batch_put(&b, k.b, k.len, now, sizeof(now));
-	*ret_lost = lost;
 	return apply(s, &b, true);
 }
 

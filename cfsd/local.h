@@ -22,9 +22,10 @@ bool local_is_copying(struct store *s);
 /* Sets the position of the copy, without applying anything, for what follows to be applied to. */
 int local_set_position(struct store *s, struct wire_logpos pos);
 
-/* Call once after opening: notes the boot. *ret_lost: the machine went down since the copy was opened last, and it had
-   not been closed with local_note_closed(). */
-int local_note_opened(struct store *s, bool *ret_lost);
+/* *ret_lost: the machine went down while the copy was in use, and nobody has dealt with that yet. 0 or -errno. */
+int local_power_lost(struct store *s, bool *ret_lost);
+/* The copy is in use from here on, in this boot; dealt with. */
+int local_note_opened(struct store *s);
 /* Everything is synced, nothing will be changed any more. */
 int local_note_closed(struct store *s);
 

@@ -448,7 +448,7 @@ void volume_step(struct volume *v, const struct repl_event *event)
 		step(v, &ev);
 	}
 	v->stepping = false;
-	volume_log_role(v);
+	volume_note_role(v);
 }
 
 void repl_io_conn_down(struct volume *v, struct rpc_conn *conn)

@@ -199,8 +199,10 @@ static void complete(struct resync *rs)
 {
 	struct volume *v = rs->v;
 	struct wire_logpos pos = rs->spooled;
-	int r = local_mark_whole(v->store, pos);
+	int r = local_note_opened(v->store);
 
+	if (!r)
+		r = local_mark_whole(v->store, pos);
 	if (r < 0) {
 		fail(rs, "the copy cannot be marked whole", r);
 		return;

@@ -76,13 +76,22 @@ static void describe_in_sync(const struct volume *v, char *buf, size_t size)
 	}
 }
 
-void volume_log_role(struct volume *v)
+static void ignore_sync(void *ctx, int status)
+{
+	(void)ctx;
+	(void)status;
+}
+
+void volume_note_role(struct volume *v)
 {
 	char in_sync[sizeof(v->in_sync)];
 
 	describe_in_sync(v, in_sync, sizeof(in_sync));
 	if (v->role == repl_role(v->repl) && !strcmp(in_sync, v->in_sync))
 		return;
+	/* What fsync promised earlier holds for this copy from now on, too. */
+	if (v->role == REPL_OUT && repl_role(v->repl) == REPL_STANDBY)
+		sync_local(v, 0, false, ignore_sync, NULL);
 	v->role = repl_role(v->repl);
 	memcpy(v->in_sync, in_sync, sizeof(in_sync));
 	log_info("fs", "%s: %s at epoch %" PRIu64 ", position %" PRIu64 ", in sync:%s", v->name, repl_role_name(v->role),
@@ -114,7 +123,7 @@ static int open_store(struct volume *v, const struct config_fs *fs, uint32_t *re
 
 	if (r < 0)
 		return r;
-	r = local_note_opened(v->store, &lost);
+	r = local_power_lost(v->store, &lost);
 	if (!r && is_to_be_made(v, fs)) {
 		log_info("fs", "%s: making the filesystem", v->name);
 		r = store_format(v->store, fs->epoch, realtime_ns());
@@ -125,6 +134,10 @@ static int open_store(struct volume *v, const struct config_fs *fs, uint32_t *re
 		return r;
 	/* With nobody else to copy from, what is left is what there is. */
 	v->distrust = lost && !(fs->nr_in_sync == 1 && fs->in_sync[0] == v->svc->conf.self);
+	if (!v->distrust)
+		r = local_note_opened(v->store);
+	if (r < 0)
+		return r;
 	*ret_flags = 0;
 	if (v->distrust || local_is_copying(v->store) || !store_is_formatted(v->store))
 		*ret_flags = REPL_ATTACH_LOST;
@@ -529,7 +542,7 @@ static void volume_end(struct volume *v)
 	repl_io_stop(v);
 	volume_forget(v);
 	/* Whatever workers still do, the store may be closed as synced: they only sync, too. */
-	if (whole && store_sync(v->store, 0) == 0)
+	if (whole && !v->distrust && store_sync(v->store, 0) == 0)
 		local_note_closed(v->store);
 	DL_DELETE(v->svc->volumes, v);
 	volume_unref(v);

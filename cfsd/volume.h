@@ -117,8 +117,8 @@ int volume_reopen(struct volume *v);
 bool volume_may_serve(struct volume *v, uint64_t epoch);
 /* Asks for the lease again and tells the core, which from inside its actions takes effect after them. True: valid. */
 bool volume_check_lease(struct volume *v);
-/* A line when role or in-sync set have changed. */
-void volume_log_role(struct volume *v);
+/* When role or in-sync set have changed: a line, and what comes with the role. */
+void volume_note_role(struct volume *v);
 uint64_t volume_now_ms(const struct volume *v);
 
 /* ---- serving: volume.c ---- */

@@ -27,6 +27,7 @@ struct node {
 	struct file_service *svc;
 	uint16_t port;
 	bool leased;
+	uint64_t capacity; /* 0: the store is on disk */
 	struct wire_logpos pos;
 };
 
@@ -58,9 +59,15 @@ struct world {
 static int open_store(void *ctx, uint32_t fs, struct store **ret_s)
 {
 	struct node *n = ctx;
+	struct meta *meta;
+	struct data *data;
 
 	(void)fs;
-	return store_open_disk(n->dir, ret_s);
+	if (!n->capacity)
+		return store_open_disk(n->dir, ret_s);
+	cr_assert_eq(meta_mem_open(&meta), 0);
+	cr_assert_eq(data_mem_open(n->capacity, &data), 0);
+	return store_open(meta, data, ret_s);
 }
 
 static bool lease_valid(void *ctx, uint32_t fs, uint64_t epoch)
@@ -789,6 +796,56 @@ Test(service, orphan_of_a_client_that_never_came_back_goes)
 	fail_over(w);
 	client_open(d, NULL, 0);
 	UNTIL(w, getattr(d, ino, &a) == -ESTALE);
+	world_free(w);
+}
+
+Test(service, full_standby_is_no_space_and_nothing_else)
+{
+	struct world *w = world_new(2, 1);
+	static char block[65536];
+	struct client *c;
+	uint64_t ino, off;
+	int n = 0, r;
+
+	w->nodes[2].capacity = 4 << 20;
+	node_up(w, 1);
+	node_up(w, 2);
+	UNTIL(w, nr_in_sync(w) == 2);
+	c = client_new(w, 100);
+	memset(block, 'b', sizeof(block) - 1);
+	cr_assert_eq(create_at(c, next(c), "big", &ino), 0);
+	while ((r = append_at(c, next(c), ino, block, &off)) == 0 && n < 100)
+		n++;
+	cr_assert_eq(r, -ENOSPC);
+	cr_assert_gt(n, 20, "most of it can be used");
+	cr_assert_eq(nr_in_sync(w), 2, "nobody is to blame");
+	cr_assert_eq(fsync_ino(c, ino), 0);
+	cr_assert_eq(unlink_name(c, "big"), 0, "what frees space goes");
+	cr_assert_eq(release(c, ino), 0);
+	for (n = 0; n < 1000 && (r = create_at(c, next(c), "another", &ino)) == -ENOSPC; n++)
+		turn(w);
+	cr_assert_eq(r, 0);
+	cr_assert_eq(append_at(c, next(c), ino, "fits", NULL), 0);
+	cr_assert_eq(nr_in_sync(w), 2);
+	world_free(w);
+}
+
+Test(service, server_whose_copy_is_gone_serves_nothing)
+{
+	struct world *w = world_new(1, 1);
+	struct client c = { .w = w, .session = 100 };
+	uint64_t until;
+
+	/* The first epoch makes a filesystem, a later one has one. */
+	w->config.fs[0].epoch = 7;
+	node_up(w, 1);
+	until = uv_now(&w->loop) + 100;
+	while (uv_now(&w->loop) < until)
+		turn(w);
+	cr_assert_eq(w->nodes[1].pos.lsn, 0);
+	client_connect(&c);
+	cr_assert_eq(lookup(&c, "a", &(struct msg_lookup_rep){ 0 }), -EREMCHG);
+	rpc_conn_close(c.conn);
 	world_free(w);
 }
 

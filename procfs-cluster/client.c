@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The subtree's operations. Inode numbers say everything (tree.h), so there is no inode table and nothing to forget.
- *
- * Files are like the kernel's: size 0, read to the end, the content made at open and the same until close (direct I/O,
- * nothing cached). Names and attributes of a process are valid for a second, fixed ones for long.
+ * The subtree's operations on names. Inode numbers say everything (tree.h), so there is no inode table and nothing to
+ * forget. Names and attributes of a process are valid for a second, fixed ones for long.
  */
 #include "procfs-cluster/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cluster/cpid.h"
-#include "procfs-cluster/control.h"
 #include "procfs-cluster/dir.h"
-#include "procfs-cluster/procdir.h"
-#include "procfs-cluster/rewrite.h"
+#include "procfs-cluster/file.h"
 #include "procfs-cluster/show.h"
 
 #define IDENT_AGE_MS 1000u
@@ -218,221 +212,6 @@ static void op_setattr(void *ctx, fuse_req_t req, fuse_ino_t ino, struct stat *a
 		answer_node(ctx, req, &node, true);
 }
 
-/* ---- files ---- */
-
-struct file {
-	struct show show;
-	fuse_req_t req; /* of the open */
-	struct fuse_file_info fi;
-};
-
-static void file_free(struct file *f)
-{
-	show_release(&f->show);
-	free(f);
-}
-
-static struct file *file_new(struct procfs *fs, fuse_req_t req, const struct tree_node *node)
-{
-	struct file *f = calloc(1, sizeof(*f));
-
-	if (!f)
-		return NULL;
-	f->show.fs = fs;
-	f->show.node = *node;
-	f->show.uid = fuse_req_ctx(req)->uid;
-	f->show.caller = (uint32_t)fuse_req_ctx(req)->pid;
-	f->show.ctx = f;
-	f->req = req;
-	wire_writer_init(&f->show.out);
-	return f;
-}
-
-static void reply_open(struct file *f)
-{
-	f->fi.fh = (uintptr_t)f;
-	f->fi.direct_io = 1;
-	f->fi.noflush = 1;
-	/* -ENOENT: the open was interrupted, no release will come */
-	if (fuse_reply_open(f->req, &f->fi) == -ENOENT)
-		file_free(f);
-}
-
-static void file_shown(void *ctx, int status)
-{
-	struct file *f = ctx;
-
-	if (status) {
-		fuse_reply_err(f->req, -status);
-		file_free(f);
-	} else {
-		reply_open(f);
-	}
-}
-
-static void op_open(void *ctx, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct tree_node node;
-	struct file *f;
-	int r = tree_node_of(ino, &node);
-
-	f = r ? NULL : file_new(ctx, req, &node);
-	if (!f) {
-		fuse_reply_err(req, r ? ESTALE : ENOMEM);
-		return;
-	}
-	f->fi = *fi;
-	f->show.done = file_shown;
-	if ((fi->flags & O_ACCMODE) == O_WRONLY)
-		reply_open(f);
-	else
-		show_start(&f->show);
-}
-
-static void op_read(void *ctx, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	const struct file *f = (const struct file *)(uintptr_t)fi->fh;
-	size_t len = f->show.out.len, at = off < 0 ? 0 : (size_t)off;
-
-	(void)ctx;
-	(void)ino;
-	if (at >= len)
-		fuse_reply_buf(req, NULL, 0);
-	else
-		fuse_reply_buf(req, (const char *)f->show.out.buf + at, size < len - at ? size : len - at);
-}
-
-static void op_release(void *ctx, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ctx;
-	(void)ino;
-	file_free((struct file *)(uintptr_t)fi->fh);
-	fuse_reply_err(req, 0);
-}
-
-static void link_shown(void *ctx, int status)
-{
-	struct file *f = ctx;
-
-	if (!status)
-		status = text_put(&f->show.out, "", 1);
-	if (status)
-		fuse_reply_err(f->req, -status);
-	else
-		fuse_reply_readlink(f->req, (const char *)f->show.out.buf);
-	file_free(f);
-}
-
-static void op_readlink(void *ctx, fuse_req_t req, fuse_ino_t ino)
-{
-	struct tree_node node;
-	struct file *f;
-	int r = tree_node_of(ino, &node);
-
-	f = r ? NULL : file_new(ctx, req, &node);
-	if (!f) {
-		fuse_reply_err(req, r ? ESTALE : ENOMEM);
-		return;
-	}
-	f->show.done = link_shown;
-	show_start(&f->show);
-}
-
-/* ---- writes ---- */
-
-/* How often an interrupted writer is looked at. */
-#define SIGNALLED_MS 200u
-
-struct written {
-	struct procfs *fs;
-	fuse_req_t req;
-	size_t size;
-	uint32_t caller;
-	struct control *control;
-	uv_timer_t timer; /* runs once there was an interrupt */
-};
-
-static void timer_closed(uv_handle_t *h)
-{
-	free(h->data);
-}
-
-static void write_end(struct written *w, int status)
-{
-	fuse_req_interrupt_func(w->req, NULL, NULL);
-	if (status)
-		fuse_reply_err(w->req, -status);
-	else
-		fuse_reply_write(w->req, w->size);
-	uv_close((uv_handle_t *)&w->timer, timer_closed);
-}
-
-static void write_done(void *ctx, int status)
-{
-	write_end(ctx, status);
-}
-
-/* True too when the writer is gone. */
-static bool is_signalled(const struct procfs *fs, uint32_t tid)
-{
-	struct wire_writer status;
-	char path[32];
-	bool yes;
-
-	wire_writer_init(&status);
-	snprintf(path, sizeof(path), "%u/status", tid);
-	yes = procdir_read(fs->proc_fd, path, 1 << 16, &status) || status_is_signalled(text_of(status.buf, status.len));
-	wire_writer_release(&status);
-	return yes;
-}
-
-/*
- * The kernel says that there is a signal once, whichever it is, and then waits for the answer. Who moves a child of its
- * own gets SIGCHLD when the original ends, just before the answer: that must not end the wait, but ^C must, also later.
- */
-static void look_at_writer(uv_timer_t *timer)
-{
-	struct written *w = timer->data;
-
-	if (!is_signalled(w->fs, w->caller))
-		return;
-	control_abandon(w->control);
-	write_end(w, -EINTR);
-}
-
-static void write_interrupted(fuse_req_t req, void *data)
-{
-	struct written *w = data;
-
-	(void)req;
-	uv_timer_start(&w->timer, look_at_writer, 0, SIGNALLED_MS);
-}
-
-static void op_write(void *ctx, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
-		     struct fuse_file_info *fi)
-{
-	struct procfs *fs = ctx;
-	struct written *w = calloc(1, sizeof(*w));
-	struct tree_node node;
-	int r = tree_node_of(ino, &node);
-
-	(void)off;
-	(void)fi;
-	if (r < 0 || !w) {
-		free(w);
-		fuse_reply_err(req, r < 0 ? ESTALE : ENOMEM);
-		return;
-	}
-	w->fs = fs;
-	w->req = req;
-	w->size = size;
-	w->caller = (uint32_t)fuse_req_ctx(req)->pid;
-	uv_timer_init(fs->host->loop, &w->timer);
-	w->timer.data = w;
-	fuse_req_interrupt_func(req, write_interrupted, w);
-	control_write(fs, &node, fuse_req_ctx(req)->uid, buf, size, write_done, w, &w->control);
-}
-
 /* ---- the whole ---- */
 
 static void op_statfs(void *ctx, fuse_req_t req, fuse_ino_t ino)
@@ -448,11 +227,11 @@ static const struct subtree_ops procfs_ops = {
 	.lookup = op_lookup,
 	.getattr = op_getattr,
 	.setattr = op_setattr,
-	.readlink = op_readlink,
-	.open = op_open,
-	.read = op_read,
-	.write = op_write,
-	.release = op_release,
+	.readlink = file_readlink,
+	.open = file_open,
+	.read = file_read,
+	.write = file_write,
+	.release = file_release,
 	.opendir = dir_open,
 	.readdir = dir_read,
 	.readdirplus = dir_readplus,

@@ -3,8 +3,6 @@
  * Each call looks at the node afresh: jobs, then pids, then files. Nothing is kept between calls but the jobs' files
  * and two buffers. A process that ends while it is read is left out.
  */
-#include "procfs-cluster/local.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,25 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cluster/jobs.h"
 #include "common/cleanup.h"
 #include "procfs-cluster/files.h"
-#include "procfs-cluster/pidmap.h"
+#include "procfs-cluster/local_internal.h"
 #include "procfs-cluster/procdir.h"
-#include "procfs-cluster/rewrite.h"
-#include "procfs-cluster/scan.h"
 
 /* A file of a scan that is larger is left out of it; who wants it reads it alone. */
 #define BULK_FILE_MAX (32u << 10)
-#define FILE_MAX (8u << 20)
-
-struct local {
-	int proc_fd;
-	uint32_t node;
-	struct jobs *jobs;
-	struct wire_writer raw;	   /* a file as the kernel has it */
-	struct wire_writer cooked; /* the files of one record */
-};
 
 int local_new(const struct local_conf *conf, struct local **ret_local)
 {
@@ -65,17 +51,17 @@ void local_free(struct local *l)
 	free(l);
 }
 
-static struct text writer_text(const struct wire_writer *w)
+struct text local_text(const struct wire_writer *w)
 {
 	return text_of(w->buf, w->len);
 }
 
 /* A small file into l->raw. */
-static int read_raw(struct local *l, const char *path)
+int local_raw(struct local *l, const char *path)
 {
 	l->raw.len = 0;
 	l->raw.err = 0;
-	return procdir_read(l->proc_fd, path, FILE_MAX, &l->raw);
+	return procdir_read(l->proc_fd, path, LOCAL_FILE_MAX, &l->raw);
 }
 
 /* ---- who is who ---- */
@@ -94,7 +80,7 @@ static int add_guest(struct local *l, struct pidmap *m, uint32_t pid)
 	if (!job)
 		return 0;
 	snprintf(path, sizeof(path), "%u/status", pid);
-	if (read_raw(l, path) < 0 || !status_nspid(writer_text(&l->raw), &g.nspid, &depth))
+	if (local_raw(l, path) < 0 || !status_nspid(local_text(&l->raw), &g.nspid, &depth))
 		return 0;
 	g.cpid = job_cpid(job, l->node, g.nspid, pid);
 	return pidmap_add(m, &g);
@@ -129,7 +115,7 @@ static int look(struct local *l, uint32_t **ret_pids, size_t *ret_nr, struct pid
 }
 
 /* The map alone; without jobs that is nothing at all. */
-static int look_map(struct local *l, struct pidmap *ret_map)
+int local_map(struct local *l, struct pidmap *ret_map)
 {
 	_cleanup_free_ uint32_t *pids = NULL;
 	size_t nr;
@@ -144,7 +130,7 @@ static int look_map(struct local *l, struct pidmap *ret_map)
 }
 
 /* The pid of a process that is here; 0 when it is not. */
-static uint32_t find_pid(struct local *l, const struct pidmap *map, uint32_t cpid)
+uint32_t local_find(struct local *l, const struct pidmap *map, uint32_t cpid)
 {
 	uint32_t pid = pidmap_pid(map, cpid);
 	char path[16];
@@ -153,7 +139,7 @@ static uint32_t find_pid(struct local *l, const struct pidmap *map, uint32_t cpi
 	return pid && faccessat(l->proc_fd, path, F_OK, 0) == 0 ? pid : 0;
 }
 
-static int owners(struct local *l, uint32_t pid, struct scan_proc *ret)
+int local_owners(struct local *l, uint32_t pid, struct scan_proc *ret)
 {
 	struct stat st;
 	char path[32];
@@ -174,19 +160,19 @@ static int owners(struct local *l, uint32_t pid, struct scan_proc *ret)
 /* ---- scans ---- */
 
 /* A file of the kernel onto OUT, its pids rewritten. PATH is below /proc. */
-static int cook(struct local *l, const char *path, unsigned flags, size_t max, rewrite_map map, void *map_ctx,
+int local_cook(struct local *l, const char *path, unsigned flags, size_t max, rewrite_map map, void *map_ctx,
 		struct wire_writer *out)
 {
 	int r;
 
 	if (!(flags & (PF_STAT | PF_STATUS)))
 		return procdir_read(l->proc_fd, path, max, out);
-	r = read_raw(l, path);
+	r = local_raw(l, path);
 	if (r < 0)
 		return r;
 	if (!l->raw.len)
 		return -ESRCH;
-	return (flags & PF_STAT ? rewrite_stat : rewrite_status)(writer_text(&l->raw), map, map_ctx, out);
+	return (flags & PF_STAT ? rewrite_stat : rewrite_status)(local_text(&l->raw), map, map_ctx, out);
 }
 
 static int scan_one(struct local *l, struct pidmap *map, uint32_t pid, uint32_t files, struct wire_writer *out)
@@ -194,7 +180,7 @@ static int scan_one(struct local *l, struct pidmap *map, uint32_t pid, uint32_t 
 	struct scan_proc p = { .pid = pid, .cpid = pidmap_cpid(map, pid) };
 	size_t ends[SCAN_FILES_MAX];
 	size_t start = 0;
-	int r = owners(l, pid, &p);
+	int r = local_owners(l, pid, &p);
 
 	if (r < 0)
 		return 0;
@@ -206,7 +192,9 @@ static int scan_one(struct local *l, struct pidmap *map, uint32_t pid, uint32_t 
 		if (!(files & 1u << n) || !info->name || !(info->flags & PF_BULK))
 			continue;
 		snprintf(path, sizeof(path), "%u/%s", pid, info->name);
-		r = cook(l, path, info->flags, BULK_FILE_MAX, pidmap_cpid, map, &l->cooked);
+		r = info->flags & PF_DIR ?
+			    local_list(l, map, pid, n, &l->cooked) :
+			    local_cook(l, path, info->flags, BULK_FILE_MAX, pidmap_cpid, map, &l->cooked);
 		if (r == -ENOMEM)
 			return r;
 		if (r == -EFBIG)
@@ -256,200 +244,13 @@ int local_node(struct local *l, uint32_t node_files, struct wire_writer *out)
 
 		if (!(node_files & 1u << n) || !node_file_name(n))
 			continue;
-		r = read_raw(l, node_file_name(n));
+		r = local_raw(l, node_file_name(n));
 		if (!r)
 			r = scan_put_node(out, n, l->raw.buf, l->raw.len);
 		if (r < 0 && r != -ENOENT)
 			return r;
 	}
 	return 0;
-}
-
-/* ---- single files ---- */
-
-/* A path below a process, taken apart. */
-struct place {
-	const struct proc_file_info *info; /* of the last name */
-	unsigned dir;	    /* PROC_FILE_fd, _fdinfo or _task; PROC_FILE_NR: the process itself */
-	uint32_t number;    /* below dir: descriptor, or thread by its cluster pid */
-};
-
-static bool take_name(struct text *path, struct text *ret)
-{
-	const char *slash = memchr(path->p, '/', text_len(*path));
-
-	if (path->p == path->end)
-		return false;
-	*ret = (struct text){ path->p, slash ? slash : path->end };
-	path->p = slash ? slash + 1 : path->end;
-	return true;
-}
-
-static int file_by_text(struct text name)
-{
-	char buf[32];
-
-	if (text_len(name) >= sizeof(buf))
-		return -ENOENT;
-	memcpy(buf, name.p, text_len(name));
-	buf[text_len(name)] = 0;
-	return proc_file_by_name(buf);
-}
-
-static int place_parse(const char *path, struct place *ret)
-{
-	static const struct proc_file_info descriptor = { "fd", 0700, PF_LINK | PF_OWNER }, info = { "fdinfo", 0400, PF_OWNER };
-	struct text rest = text_of(path, strlen(path)), name;
-	struct place p = { .dir = PROC_FILE_NR };
-	uint64_t number;
-	int n = take_name(&rest, &name) ? file_by_text(name) : -ENOENT;
-
-	if (n >= 0 && rest.end[-1] == '/')
-		return -ENOENT;
-	if (n < 0)
-		return n;
-	p.info = proc_file_info((unsigned)n);
-	if (take_name(&rest, &name)) {
-		if (!(p.info->flags & PF_DIR) || !text_u64(name, &number) || number > UINT32_MAX)
-			return -ENOENT;
-		p.dir = (unsigned)n;
-		p.number = (uint32_t)number;
-		if (n != PROC_FILE_task) {
-			p.info = n == PROC_FILE_fd ? &descriptor : &info;
-		} else {
-			n = take_name(&rest, &name) ? file_by_text(name) : -ENOENT;
-			if (n < 0 || proc_file_info((unsigned)n)->flags & (PF_DIR | PF_LINK))
-				return -ENOENT;
-			p.info = proc_file_info((unsigned)n);
-		}
-	}
-	if (rest.p != rest.end)
-		return -ENOENT;
-	*ret = p;
-	return 0;
-}
-
-/* Threads have pids of their own; those of a guest are named as its job says. */
-static uint32_t thread_cpid(struct local *l, const struct pidmap *map, uint32_t pid, uint32_t tid)
-{
-	const struct pidmap_guest *g = pidmap_guest(map, pid);
-	const struct job *job = g ? jobs_by_pidns(l->jobs, g->pidns) : NULL;
-	uint32_t nstid;
-	unsigned depth;
-	char path[64];
-
-	if (!job)
-		return cpid_make(l->node, tid);
-	snprintf(path, sizeof(path), "%u/task/%u/status", pid, tid);
-	if (read_raw(l, path) < 0 || !status_nspid(writer_text(&l->raw), &nstid, &depth))
-		return cpid_make(l->node, tid);
-	return job_cpid(job, l->node, nstid, tid);
-}
-
-/* A map that knows one thread more. */
-struct thread_map {
-	struct pidmap *map;
-	uint32_t tid, cpid;
-};
-
-static uint32_t thread_map_cpid(void *ctx, uint32_t pid)
-{
-	const struct thread_map *t = ctx;
-
-	return pid == t->tid ? t->cpid : pidmap_cpid(t->map, pid);
-}
-
-static int list_dir(struct local *l, struct pidmap *map, uint32_t pid, const struct place *p, struct wire_writer *out)
-{
-	_cleanup_free_ uint32_t *numbers = NULL;
-	char path[64];
-	size_t nr;
-	int r;
-
-	snprintf(path, sizeof(path), "%u/%s", pid, p->info->name);
-	r = procdir_numbers(l->proc_fd, path, &numbers, &nr);
-	for (size_t i = 0; i < nr && !r; i++) {
-		bool task = !strcmp(p->info->name, "task");
-
-		r = text_printf(out, "%u", task ? thread_cpid(l, map, pid, numbers[i]) : numbers[i]);
-		text_put(out, "", 1);
-	}
-	return r;
-}
-
-/* The thread whose cluster pid ends in the same pid bits: a node's part cannot be told in an inode number. */
-static int find_thread(struct local *l, struct pidmap *map, uint32_t pid, uint32_t number, struct thread_map *ret)
-{
-	_cleanup_free_ uint32_t *tids = NULL;
-	char path[64];
-	size_t nr;
-	int r;
-
-	snprintf(path, sizeof(path), "%u/task", pid);
-	r = procdir_numbers(l->proc_fd, path, &tids, &nr);
-	for (size_t i = 0; i < nr && !r; i++) {
-		uint32_t cpid = thread_cpid(l, map, pid, tids[i]);
-
-		if (cpid_pid(cpid) == cpid_pid(number)) {
-			*ret = (struct thread_map){ map, tids[i], cpid };
-			return 0;
-		}
-	}
-	return r < 0 ? r : -ENOENT;
-}
-
-static int read_thread_file(struct local *l, struct pidmap *map, uint32_t pid, const struct place *p,
-			    struct wire_writer *out)
-{
-	struct thread_map thread;
-	char path[96];
-	int r = find_thread(l, map, pid, p->number, &thread);
-
-	if (r < 0)
-		return r;
-	snprintf(path, sizeof(path), "%u/task/%u/%s", pid, thread.tid, p->info->name);
-	return cook(l, path, p->info->flags, FILE_MAX, thread_map_cpid, &thread, out);
-}
-
-static int read_place(struct local *l, struct pidmap *map, uint32_t pid, const struct place *p, struct wire_writer *out)
-{
-	char path[64];
-
-	if (p->dir == PROC_FILE_task)
-		return read_thread_file(l, map, pid, p, out);
-	if (p->dir != PROC_FILE_NR)
-		snprintf(path, sizeof(path), "%u/%s/%u", pid, p->info->name, p->number);
-	else
-		snprintf(path, sizeof(path), "%u/%s", pid, p->info->name);
-	if (p->info->flags & PF_DIR)
-		return list_dir(l, map, pid, p, out);
-	if (p->info->flags & PF_LINK)
-		return procdir_readlink(l->proc_fd, path, out);
-	return cook(l, path, p->info->flags, FILE_MAX, pidmap_cpid, map, out);
-}
-
-int local_read(struct local *l, uint32_t cpid, uint32_t uid, const char *path, struct wire_writer *out)
-{
-	struct scan_proc who;
-	struct place place;
-	struct pidmap map;
-	uint32_t pid;
-	int r = place_parse(path, &place);
-
-	if (r < 0)
-		return r;
-	r = look_map(l, &map);
-	if (r < 0)
-		return r;
-	pid = find_pid(l, &map, cpid);
-	r = pid ? owners(l, pid, &who) : -ESRCH;
-	/* A process that is not dumpable has files of root's: as strict as the kernel's ptrace rule. */
-	if (!r && place.info->flags & PF_OWNER && uid && uid != who.file_uid)
-		r = -EACCES;
-	if (!r)
-		r = read_place(l, &map, pid, &place, out);
-	pidmap_release(&map);
-	return r;
 }
 
 /* ---- places ---- */
@@ -459,11 +260,11 @@ int local_where(struct local *l, uint32_t cpid, struct local_place *ret_place)
 	struct scan_proc who;
 	struct pidmap map;
 	uint32_t pid, node;
-	int r = look_map(l, &map);
+	int r = local_map(l, &map);
 
 	if (r < 0)
 		return r;
-	pid = find_pid(l, &map, cpid);
+	pid = local_find(l, &map, cpid);
 	pidmap_release(&map);
 	/* The pid of one that left may have been taken by another. */
 	node = jobs_away_node(l->jobs, cpid);
@@ -471,7 +272,7 @@ int local_where(struct local *l, uint32_t cpid, struct local_place *ret_place)
 		*ret_place = (struct local_place){ .node = node };
 		return 0;
 	}
-	if (!pid || owners(l, pid, &who) < 0)
+	if (!pid || local_owners(l, pid, &who) < 0)
 		return -ESRCH;
 	*ret_place = (struct local_place){ l->node, pid, who.uid, who.gid, who.file_uid, who.file_gid };
 	return 0;
@@ -494,7 +295,7 @@ static int read_status(struct local *l, uint32_t pid)
 	int r;
 
 	snprintf(path, sizeof(path), "%u/status", pid);
-	r = read_raw(l, path);
+	r = local_raw(l, path);
 	return r == -ENOENT || (!r && !l->raw.len) ? -ESRCH : r;
 }
 
@@ -503,17 +304,17 @@ int local_resolve(struct local *l, uint32_t pid, uint32_t caller, uint32_t *ret_
 	const struct pidmap_guest *self, *g;
 	uint32_t tgid = 0, cpid = 0, tid = 0, of_pid;
 	struct pidmap map;
-	int r = look_map(l, &map);
+	int r = local_map(l, &map);
 
 	if (r < 0)
 		return r;
 	r = read_status(l, caller);
 	if (!r)
-		r = status_number(writer_text(&l->raw), "Tgid:", &tgid);
+		r = status_number(local_text(&l->raw), "Tgid:", &tgid);
 	self = pidmap_guest(&map, tgid);
 	if (!r && !pid) {
 		cpid = pidmap_cpid(&map, tgid);
-		tid = caller == tgid ? cpid : thread_cpid(l, &map, tgid, caller);
+		tid = caller == tgid ? cpid : local_thread_cpid(l, &map, tgid, caller);
 	} else if (!r && self) {
 		g = pidmap_in_ns(&map, self->pidns, pid);
 		if (g)
@@ -524,7 +325,7 @@ int local_resolve(struct local *l, uint32_t pid, uint32_t caller, uint32_t *ret_
 		/* a caller that is gone, or in a namespace above ours: the node's pids */
 		r = pid ? read_status(l, pid) : -ESRCH;
 		if (!r)
-			r = status_number(writer_text(&l->raw), "Tgid:", &of_pid);
+			r = status_number(local_text(&l->raw), "Tgid:", &of_pid);
 		if (!r)
 			cpid = tid = pidmap_cpid(&map, of_pid);
 		else if (r == -ESRCH && pid && jobs_away_node(l->jobs, cpid_make(l->node, pid))) {
@@ -545,16 +346,16 @@ int local_may_signal(struct local *l, uint32_t cpid, uint32_t uid, uint32_t *ret
 {
 	struct pidmap map;
 	uint32_t uids[4], pid;
-	int r = look_map(l, &map);
+	int r = local_map(l, &map);
 
 	if (r < 0)
 		return r;
-	pid = find_pid(l, &map, cpid);
+	pid = local_find(l, &map, cpid);
 	pidmap_release(&map);
 	r = pid ? read_status(l, pid) : -ESRCH;
 	if (r < 0)
 		return r;
-	if (!status_uids(writer_text(&l->raw), uids))
+	if (!status_uids(local_text(&l->raw), uids))
 		return -EBADMSG;
 	if (uid && uid != uids[0] && uid != uids[2])
 		return -EPERM;
@@ -567,7 +368,7 @@ int local_job(struct local *l, uint32_t cpid, uint32_t *ret_home, uint32_t *ret_
 	const struct pidmap_guest *g;
 	const struct job *job;
 	struct pidmap map;
-	int r = look_map(l, &map);
+	int r = local_map(l, &map);
 
 	if (r < 0)
 		return r;

@@ -60,7 +60,7 @@ struct scans {
 	struct scan *open;   /* asking, or done and not closed */
 	struct scan *recent; /* closed, the newest of its kind; may be NULL */
 	struct kind_fetch *fetches;
-	uint64_t wanted_until_ms[PROC_FILE_limits];
+	uint64_t wanted_until_ms[PROC_FILE_NR];
 };
 
 /* One node's part of a scan. */
@@ -171,7 +171,7 @@ static uint32_t wanted_files(const struct scans *s)
 	uint64_t now = uv_now(s->host->loop);
 	uint32_t files = ALWAYS;
 
-	for (unsigned k = 0; k < PROC_FILE_limits; k++)
+	for (unsigned k = 0; k < PROC_FILE_NR; k++)
 		if (s->wanted_until_ms[k] > now)
 			files |= 1u << k;
 	return files;
@@ -351,7 +351,7 @@ void scans_read(struct scans *s, uint32_t caller, uint32_t cpid, unsigned file, 
 	struct waiter *w;
 	bool is_new = false;
 
-	if (!p || file >= PROC_FILE_limits || !(proc_file_info(file)->flags & PF_BULK)) {
+	if (!p || file >= PROC_FILE_NR || !(proc_file_info(file)->flags & PF_BULK)) {
 		done(ctx, -EAGAIN, text_of("", 0));
 		return;
 	}

@@ -164,10 +164,34 @@ void show_below(struct show *s)
 	read_alone(s);
 }
 
+static void threads_known(void *ctx, int status, struct text names)
+{
+	struct show *s = ctx;
+	uint32_t only;
+
+	/* The one thread's files are the process's (of stat, times of threads that have ended are in them). */
+	if (!status && memchr(names.p, 0, text_len(names)) == names.end - 1 && !tree_number(names.p, &only) &&
+	    cpid_pid(only) == s->node.number)
+		scans_read(s->fs->scans, s->caller, s->node.cpid, s->entry->arg, scanned, s);
+	else
+		read_alone(s);
+}
+
 void show_thread(struct show *s)
 {
-	snprintf(s->path, sizeof(s->path), "task/%u/%s", s->node.number, proc_file_info(s->entry->arg)->name);
-	read_alone(s);
+	const struct proc_file_info *info = proc_file_info(s->entry->arg);
+	const struct snapshot_proc *p = scans_find(s->fs->scans, s->caller, s->node.cpid);
+
+	snprintf(s->path, sizeof(s->path), "task/%u/%s", s->node.number, info->name);
+	if (!p || !(info->flags & PF_BULK)) {
+		read_alone(s);
+		return;
+	}
+	s->id = p->id;
+	if (info->flags & PF_OWNER && s->uid && s->uid != s->id.file_uid)
+		show_end(s, -EACCES);
+	else
+		scans_read(s->fs->scans, s->caller, s->node.cpid, PROC_FILE_task, threads_known, s);
 }
 
 /* ---- where it is ---- */

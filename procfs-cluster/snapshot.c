@@ -7,7 +7,7 @@
 
 #include "procfs-cluster/scan.h"
 
-#define KINDS_MAX PROC_FILE_limits
+#define KINDS_MAX PROC_FILE_NR
 
 struct piece {
 	struct piece *next;
@@ -70,7 +70,7 @@ static void take_files(struct snapshot_proc *p, const struct scan_proc *record)
 	for (unsigned i = 0; i < record->nr_files; i++) {
 		const struct scan_file *f = &record->files[i];
 
-		if (f->number >= KINDS_MAX)
+		if (f->number >= KINDS_MAX || !(proc_file_info(f->number)->flags & PF_BULK))
 			continue;
 		p->have |= 1u << f->number;
 		p->failed &= ~(1u << f->number);

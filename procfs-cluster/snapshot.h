@@ -24,8 +24,8 @@ struct snapshot_proc {
 	struct ident id;
 	uint32_t have;	 /* kinds that were asked for and are in (bits 1 << PROC_FILE_*) */
 	uint32_t failed; /* of these, the ones with an error: states below */
-	struct text files[PROC_FILE_limits]; /* by number; all BULK files come before limits */
-	uint8_t states[PROC_FILE_limits];
+	struct text files[PROC_FILE_NR]; /* by number */
+	uint8_t states[PROC_FILE_NR];
 	UT_hash_handle hh; /* by id.cpid */
 };
 

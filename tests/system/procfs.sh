@@ -16,6 +16,7 @@ PATH=$build/procfs-cluster:$PATH
 dir=$(mktemp -d /tmp/cfs-procfs-XXXXXX)
 proc=$dir/mnt/proc
 node=4194304
+naps=1000.$$ # seconds: tells this run's sleepers from those of another
 procs=200 # and those of the machine: some 300 on each node
 sleepers=()
 cleanup()
@@ -44,7 +45,7 @@ view() { timeout -k 2 20 globalview "$@"; }
 
 step "$procs processes more"
 for ((i = 0; i < procs; i++)); do
-	sleep 1000.125 &
+	sleep "$naps" &
 	sleepers+=($!)
 done
 one=${sleepers[0]}
@@ -60,16 +61,16 @@ for _ in 1 2 3; do
 	took=$(($(date +%s%3N) - start))
 	((took >= best)) || best=$took
 done
-awk '/sleep 1000[.]125$/ { print $2 }' "$dir/ps" | sort >"$dir/got"
+awk -v naps="$naps" '$(NF - 1) == "sleep" && $NF == naps { print $2 }' "$dir/ps" | sort >"$dir/got"
 diff "$dir/expected" "$dir/got" >"$dir/diff" || fail "ps shows others: $(head -5 "$dir/diff")"
 step "ps aux of $(wc -l <"$dir/ps") processes took $best ms"
-((best < 1000)) || fail "ps aux took $best ms"
+((best < ${CFS_PS_LIMIT:-1000})) || fail "ps aux took $best ms"
 
 step "other stock programs"
 view top -b -n1 >"$dir/top"
 total=$(awk '/^Tasks:/ { print $2 }' "$dir/top")
 ((total > 3 * procs)) || fail "top says $(head -3 "$dir/top")"
-must_be "pgrep's count" "$(view pgrep -fc 'sleep 1000[.]125')" $((3 * procs))
+must_be "pgrep's count" "$(view pgrep -xfc "sleep $naps")" $((3 * procs))
 must_be "the parent of a process" "$(view ps -o ppid= -p $cpid | tr -d ' ')" $((node + $$))
 step "threads"
 view ps -eLf >/dev/null
@@ -78,7 +79,9 @@ view free >/dev/null
 view uptime >/dev/null
 view vmstat >/dev/null
 if command -v htop >/dev/null && command -v script >/dev/null; then
-	(sleep 2; printf q; sleep 1) | TERM=xterm view script -qc htop /dev/null >"$dir/htop" || fail "htop failed"
+	# it may not listen yet when the first q comes
+	(trap '' PIPE; for _ in 1 2 3 4 5 6 7; do sleep 2; printf q || break; done; true) 2>/dev/null |
+		TERM=xterm view script -qc htop /dev/null >"$dir/htop" || fail "htop failed"
 	grep -q '\(4\|8\|12\)[0-9]\{6\}' "$dir/htop" || fail "htop shows no cluster pid"
 fi
 must_be "processors" "$(view grep -c ^processor /proc/cpuinfo)" $((3 * $(grep -c ^processor /proc/cpuinfo)))
@@ -100,6 +103,10 @@ must_be "stat but for its pids" "$(cut -d' ' -f9- "$proc/$cpid/stat")" "$(cut -d
 must_be "tid" "$(ls "$proc/$cpid/task")" $cpid
 thread=$(readlink "$proc/thread-self")
 must_be thread-self "$thread" "${thread%%/*}/task/${thread%%/*}"
+
+# top keeps files open and goes back to the start
+must_fail "moves on" perl -e 'open(F, "<", $ARGV[0]) or die; sysread(F, $a, 99); select(undef, undef, undef, 0.3); sysseek(F, 0, 0);
+	sysread(F, $b, 99); die "moves on\n" if $b gt $a' "$proc/uptime"
 
 step "names that are not there"
 for name in 0 01 -1 4194303 x "$node" $((9 * node + one)) "$cpid/nothing" "$cpid/fd/99999" "$cpid/task/$one/stat"x nodes/node9; do

@@ -149,6 +149,10 @@ static void check_map(struct checker *c, pid_t pid, const char *line)
 	if (sscanf(line, "%*s %7s %*s %x:%x %*u %n", perms, &maj, &min, &at) != 3 || !at)
 		return;
 	path = line + at;
+	if (!strncmp(path, "anon_inode:", 11)) {
+		reasons_add(c->reasons, "device map of %d %s", pid, path);
+		return;
+	}
 	if (*path != '/')
 		return;
 	deleted = strstr(path, " (deleted)") != NULL;
@@ -157,7 +161,7 @@ static void check_map(struct checker *c, pid_t pid, const char *line)
 		reasons_add(c->reasons, "sysv-shm map of %d %s", pid, path);
 	else if (!strncmp(path, "/memfd:", 7) || !strncmp(path, "/dev/zero", 9) || plan_devs_has(&c->cfs, makedev(maj, min)))
 		return;
-	else if (strstr(path, "[io_uring]") || strstr(path, "[perf_event]") || !strncmp(path, "/dev/", 5))
+	else if (!strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9))
 		reasons_add(c->reasons, "device map of %d %s", pid, path);
 	else if (deleted)
 		reasons_add(c->reasons, "gone-file map of %d %s", pid, path);

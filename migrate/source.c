@@ -230,17 +230,24 @@ static void act_tell(struct source *s)
 	peer_connect(s->svc, s->p.target, tell_ready, s);
 }
 
+static double ms(uint64_t from, uint64_t to)
+{
+	return (double)(to - from) / 1e6;
+}
+
 static void log_end(struct source *s)
 {
 	const char *node = service_node_name(s->svc, s->p.target);
+	uint64_t now = uv_hrtime();
 
 	if (s->state == SOURCE_FAILED)
 		log_info("migrate", "move of pid %u to %s failed: %s", s->p.cpid, node, s->reason);
 	else if (s->restarted)
 		log_info("migrate", "move of pid %u to %s is complete", s->p.cpid, node);
 	else
-		log_info("migrate", "moved pid %u to %s: frozen %.0f ms, %.0f MB", s->p.cpid, node,
-			 (double)(uv_hrtime() - s->frozen_at) / 1e6, (double)s->bytes / 1e6);
+		log_info("migrate", "moved pid %u to %s: frozen %.0f ms, %.0f MB (dump %.0f, transfer %.0f, restore %.0f, commit %.0f ms)",
+			 s->p.cpid, node, ms(s->frozen_at, now), (double)s->bytes / 1e6, ms(s->frozen_at, s->dumped_at),
+			 ms(s->dumped_at, s->sent_at), ms(s->sent_at, s->voted_at), ms(s->voted_at, now));
 }
 
 static void act_reply(struct source *s)

@@ -36,7 +36,8 @@ struct source {
 	struct job_packet *leave; /* cfs-job's answer to JOB_LEAVE; NULL: none */
 	uint8_t *pids;		  /* packed for move_restore */
 	uint32_t pids_len;
-	uint64_t frozen_at, bytes; /* uv_hrtime() when CRIU began to stop it */
+	/* uv_hrtime(): CRIU began to stop it, the images were complete, all were sent, the target voted */
+	uint64_t frozen_at, dumped_at, sent_at, voted_at, bytes;
 	bool telling, asked_vote;
 	uv_process_t criu_process; /* of an ordinary process's dump; a guest's is a child of its cfs-job */
 	uv_work_t sync_work;

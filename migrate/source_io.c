@@ -147,6 +147,7 @@ static void at_post_dump(struct source *s)
 	int r = source_final_tree(s);
 
 	s->criu_waits = true;
+	s->dumped_at = uv_hrtime();
 	if (r)
 		source_fail(s, r, "cannot read the stopped processes: %s", strerror(-r));
 	if (r || !s->whole) {
@@ -301,6 +302,7 @@ static void voted(void *ctx, int status, const void *msg)
 	struct source *s = ctx;
 	const char *node = service_node_name(s->svc, s->p.target);
 
+	s->voted_at = uv_hrtime();
 	if (status) {
 		source_fail(s, -EHOSTUNREACH, "%s cannot be reached: %s", node, strerror(-status));
 		source_feed(s, SOURCE_PEER_LOST);
@@ -337,6 +339,7 @@ static void ask_vote(struct source *s, struct rpc_conn *conn)
 		};
 	}
 	s->bytes = s->images.bytes;
+	s->sent_at = uv_hrtime();
 	images_release(&s->images);
 	s->pending++;
 	r = rpc_call(conn, MSG_move_restore, &req, VOTE_TIMEOUT_MS, voted, s);

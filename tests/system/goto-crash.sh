@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# cfs-migrated is killed at each point of a move, at the source or at the target.  When it is there again, exactly one copy
+# of the process runs: before the decision the original, after it the copy; and no line of what it writes is missing or
+# there twice.  (The exhaustive version, without real processes, is tests/unit/migrate/test_move.)
+#
+# Only cfs-migrated runs here, started by hand so that one of them can have a fault armed; a local directory that all nodes
+# see stands for the cluster's filesystem.
+. "$(dirname "$0")/../lib/functions.sh"
+requires_lab
+requires_program findmnt
+build=${CFS_BUILDDIR:-$CFS_SRCDIR/build}
+root=${CFS_LAB_ROOT:-/var/tmp/cfs-lab}
+work=$(mktemp -d /var/tmp/cfs-goto.XXXXXX)
+type=$(findmnt -no FSTYPE -T "$work")
+
+clean_up()
+{
+	local status=$?
+	trap - EXIT
+	if [[ $status != 0 && $status != 77 ]]; then tail -vn 20 "$work"/migrated.*; fi
+	lab down || status=1
+	rm -rf "$work"
+	exit "$status"
+}
+trap clean_up EXIT
+
+migrated() # NODE [CFS_FAULT]: starts it
+{
+	on "$1" env CFS_FAULT="${2:-}" setsid -f "$build/migrate/cfs-migrated" --cfs-type "$type" \
+		</dev/null >>"$work/migrated.$1" 2>&1
+	eventually 5 "cfs-migrated on $1 is ready" on "$1" pgrep -x cfs-migrated >/dev/null
+}
+stop_migrated() { on "$1" sh -c 'pkill -KILL -x cfs-migrated; while pgrep -x cfs-migrated >/dev/null; do sleep 0.05; done' || true; }
+is_dead() { ! on "$1" pgrep -x cfs-migrated >/dev/null; }
+count() { on "$1" pgrep -xc move_file || true; }
+settled() { (($(count node1) + $(count node2) == 1)); }
+runs_at() { settled && (($(count "$1") == 1)) && grows; }
+grows()
+{
+	local before
+	before=$(stat -c %s "$work"/log.*)
+	sleep 0.3
+	(($(stat -c %s "$work"/log.*) > before))
+}
+is_over() { (($(count node1) + $(count node2) == 0)); }
+
+strike() # POINT NODE WHERE-IT-ENDS
+{
+	local point=$1 node=$2 at=$3 pid
+	step "$node killed at $point: it stays or goes on, on $at"
+	rm -f "$work"/log.* "$work"/file.* "$work"/said
+	stop_migrated "$node"
+	migrated "$node" "$point:kill"
+	on node1 sh -c "cd $work && setsid -f $build/tests/migrate/move_file 8 </dev/null >said 2>&1"
+	sleep 0.5
+	pid=$(on node1 pgrep -x move_file)
+	ON_LIMIT=4 on node1 "$build/cli/cfs" migrate "$pid" node2 2>/dev/null && fail "the move said it worked"
+	eventually 5 "the fault strikes" is_dead "$node"
+	migrated "$node"
+	eventually 10 "one copy runs, on $at" runs_at "$at"
+	eventually 15 "it ends" is_over
+	must_be "its own verdict" "$(cat "$work/said")" PASS
+	[[ -z $(uniq -d "$work"/log.*) ]] || fail "it did work twice: $(uniq -d "$work"/log.* | head -n 3)"
+	[[ -z $(on node1 find /var/lib/cfs/migrate/moves -type f) ]] || fail "a record of the move is left"
+	[[ -z $(find "$(findmnt -nt cgroup2 -o TARGET | head -n 1)/cfs-lab/$CFS_LAB" -name 'cfs-move-*') ]] ||
+		fail "a cgroup of the move is left"
+}
+
+lab up 3 --no-start
+"$build/tests/migrate/cluster_state" "$root/$CFS_LAB"/node{1,2,3}/state
+for node in node1 node2 node3; do migrated "$node"; done
+strike move_source_frozen node1 node1
+strike move_source_voted node1 node1
+strike move_source_decided node1 node2
+strike move_target_restored node2 node1
+strike move_target_resumed node2 node2

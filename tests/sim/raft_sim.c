@@ -41,6 +41,7 @@ struct group {
 	size_t nr_hashes;
 	uint64_t submitted;
 	bool storm, failed;
+	bool torn; /* faults are splits in two, and each side changes the membership */
 	uint32_t want[SERVERS_MAX]; /* voters asked for */
 	size_t nr_want;
 	char why[256];
@@ -326,8 +327,9 @@ static void steer(struct server *s)
 {
 	struct group *g = s->g;
 
+	/* All are told: who comes to lead begins at once, when its predecessor's change may still be under way. */
+	step(s, &(struct raft_core_event){ .kind = RAFT_EV_MEMBERS, .ids = g->want, .nr_ids = g->nr_want });
 	if (raft_core_is_leader(s->rc)) {
-		step(s, &(struct raft_core_event){ .kind = RAFT_EV_MEMBERS, .ids = g->want, .nr_ids = g->nr_want });
 		if (!contains(g->want, g->nr_want, s->id) && world_chance(&g->world, 50000))
 			hand_over(s);
 	}
@@ -450,6 +452,28 @@ static void want_others(struct group *g)
 	g->nr_want = have;
 }
 
+/* Two sides that do not hear of each other, for a time in which both may elect; by turns all but one are wanted. */
+static void tear(void *arg)
+{
+	struct group *g = arg;
+	uint32_t side[SERVERS_MAX + 1], out = (uint32_t)world_between(&g->world, 1, g->n);
+
+	if (!g->storm || g->failed)
+		return;
+	net_heal(g->net);
+	for (uint32_t i = 1; i <= g->n; i++)
+		side[i] = (uint32_t)world_between(&g->world, 0, 1);
+	for (uint32_t a = 1; a <= g->n; a++)
+		for (uint32_t b = a + 1; b <= g->n; b++)
+			if (side[a] != side[b])
+				net_cut(g->net, a, b, true);
+	g->nr_want = 0;
+	for (uint32_t i = 1; i <= g->n; i++)
+		if (i != out)
+			g->want[g->nr_want++] = i;
+	world_after(&g->world, 0, world_between(&g->world, 10 * MS, world_chance(&g->world, 300000) ? 60 * MS : 700 * MS), tear, g, NULL);
+}
+
 static void strike(void *arg)
 {
 	struct group *g = arg;
@@ -554,7 +578,8 @@ static void build(struct group *g)
 	int r = raft_core_bootstrap(first, 3, &buf, &len);
 
 	assert(!r);
-	g->n = world_chance(&g->world, 500000) ? 3 : SERVERS_MAX;
+	g->torn = world_chance(&g->world, 500000);
+	g->n = g->torn ? 4 : world_chance(&g->world, 500000) ? 3 : SERVERS_MAX;
 	net_init(&g->world, &g->net);
 	net_set_faults(g->net, &faults);
 	for (uint32_t i = 1; i <= g->n; i++) {
@@ -583,7 +608,7 @@ bool raft_sim_run(const struct sim_conf *conf, char *ret_why, size_t len)
 	g->storm = true;
 	world_init(&g->world, conf->seed, conf->trace);
 	build(g);
-	world_after(&g->world, 0, 800 * MS, strike, g, NULL);
+	world_after(&g->world, 0, 800 * MS, g->torn ? tear : strike, g, NULL);
 	while (!g->failed && g->world.now < conf->storm_us)
 		world_run(&g->world, g->world.now + 100 * MS);
 	if (!g->failed)

@@ -7,8 +7,10 @@
  *
  * Steps: mark the store as being copied (durable) -> pages of keys: data of inodes whose stamp (record of the last data
  * change) is not ours, then the keys themselves, stale keys removed -> everything durable -> position, spooled records
- * -> mark it whole. Interrupted anywhere, the next copy starts from the beginning, but finds most data there already: an
- * inode's key, with its stamp, is only written after its data. A marked store is never served from (repl.h).
+ * -> mark it whole. Interrupted anywhere, the next copy starts from the beginning, but finds most data there already: a
+ * page's inodes whose data is to be fetched are first written with a stamp of no record, and with theirs when the data is
+ * here. So data on its way is never taken for good, nor forgotten when its inode is gone by the next time. A marked store
+ * is never served from (repl.h).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -27,6 +29,9 @@
 #include "common/log.h"
 
 enum { PAGE_BYTES = 1 << 20, DATA_BYTES = 1 << 20, CALL_MS = 10000, FETCHES = 8, APPLY_SLICE = 64 };
+
+/* The epoch of no record: equal to nobody's stamp. */
+#define NO_STAMP UINT64_MAX
 
 struct fetch {
 	struct resync *rs;
@@ -51,6 +56,7 @@ struct resync {
 	size_t after_len;
 	bool eof;
 	struct batch page;  /* what will be applied when the data of its inodes is here */
+	struct txn unsure;  /* these inodes without their stamps, applied before */
 	uint64_t *inos;	    /* to fetch */
 	size_t nr_inos, cap_inos, next_ino;
 	struct fetch fetches[FETCHES];
@@ -72,6 +78,7 @@ static void unref(struct resync *rs)
 	if (rs->spool)
 		fclose(rs->spool);
 	batch_release(&rs->page);
+	txn_release(&rs->unsure);
 	free(rs->inos);
 	free(rs);
 	volume_unref(v);
@@ -360,7 +367,7 @@ static void next_fetches(struct resync *rs)
 
 /* ---- keys ---- */
 
-static int want_data(struct resync *rs, uint64_t ino)
+static int want_data(struct resync *rs, struct inode *in)
 {
 	if (rs->nr_inos == rs->cap_inos) {
 		size_t cap = rs->cap_inos ? 2 * rs->cap_inos : 256;
@@ -371,8 +378,9 @@ static int want_data(struct resync *rs, uint64_t ino)
 		rs->inos = more;
 		rs->cap_inos = cap;
 	}
-	rs->inos[rs->nr_inos++] = ino;
-	return 0;
+	rs->inos[rs->nr_inos++] = in->ino;
+	in->stamp = (struct wire_logpos){ .epoch = NO_STAMP };
+	return inode_save(&rs->unsure, in);
 }
 
 /* Is our data of the inode what their key says? OURS may be NULL. */
@@ -386,7 +394,7 @@ static int check_inode(struct resync *rs, uint64_t ino, const struct batch_item 
 	if (!rs->distrust && ours && inode_decode(ino, ours, ours_len, &us) == 0 &&
 	    us.stamp.epoch == them.stamp.epoch && us.stamp.lsn == them.stamp.lsn)
 		return 0;
-	return want_data(rs, ino);
+	return want_data(rs, &them);
 }
 
 static int take_key(struct resync *rs, const struct batch_item *theirs, const void *ours, size_t ours_len)
@@ -486,12 +494,15 @@ static int take_page(struct resync *rs, const struct msg_copy_keys_rep *rep)
 		return r;
 	cursor_next(&c);
 	rs->page.len = 0;
+	txn_clear(&rs->unsure);
 	rs->nr_inos = rs->next_ino = 0;
 	rs->eof = rep->eof;
 	r = merge_page(rs, &c, &rep->items);
 	c.m->ops->iter_free(c.it);
 	if (!r && !rs->eof && !rep->items.len)
 		r = -EBADMSG;
+	if (!r && rs->nr_inos)
+		r = c.m->ops->apply(c.m, rs->unsure.meta.buf, rs->unsure.meta.len, false);
 	return r;
 }
 
@@ -551,6 +562,7 @@ int resync_start(struct volume *v, struct rpc_conn *conn, uint64_t epoch, struct
 	rs->refs = 2;
 	rs->started_ms = rs->logged_ms = volume_now_ms(v);
 	batch_init(&rs->page);
+	txn_init(&rs->unsure);
 	uv_timer_init(v->svc->conf.loop, &rs->slice);
 	rs->slice.data = rs;
 	v->refs++;

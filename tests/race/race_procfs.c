@@ -30,7 +30,7 @@ static void done(void *ctx, int status, const void *rep)
 /* LEFT as world_run() wants it. */
 static void run(struct world *w, const int *left)
 {
-	for (int i = 0, over = 0; *left && i < 100; i++)
+	for (int i = 0, over = 0; *left && i < 600; i++)
 		world_run(w, &over, 50);
 	if (*left)
 		errx(1, "%d requests were not answered", *left);

@@ -120,6 +120,9 @@ static void on_config(struct client_core *c, const struct core_event *ev, uint64
 
 	c->server = ev->server;
 	c->epoch = ev->epoch;
+	/* Something has happened: whoever serves now is about to be ready. */
+	if (newer)
+		c->backoff_ms = 0;
 	if (c->state == CORE_WAIT) {
 		if (newer)
 			try_now(c, now_ms, u);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,16 +105,28 @@ static int journal_open(void)
 	return -1;
 }
 
+/* Whoever gave us a file wants it there. */
+static bool stderr_is_file(void)
+{
+	struct stat st;
+
+	return fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 void daemon_detach(const char *log)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int out = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640) : journal_open();
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), out = -1;
 
+	if (log)
+		out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	else if (!stderr_is_file())
+		out = journal_open();
 	if (log && out < 0)
 		log_warn("mount", "cannot open %s: %s", log, strerror(errno));
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
-	dup2(out >= 0 ? out : null, STDERR_FILENO);
+	if (out >= 0 || !stderr_is_file())
+		dup2(out >= 0 ? out : null, STDERR_FILENO);
 	if (out > STDERR_FILENO)
 		close(out);
 	if (null > STDERR_FILENO)

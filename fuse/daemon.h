@@ -11,7 +11,8 @@ void daemon_close_inherited(void);
 int daemon_fork(const char *dir);
 /* MESSAGE NULL: it works. FD -1 (not forked): printed on stderr. */
 void daemon_report(int fd, const char *message);
-/* Standard descriptors away from the caller's terminal: stderr to LOG (a file), else to the journal, else nowhere. */
+/* Standard descriptors away from the caller's terminal: stderr to LOG (a file), else to the file it is already, else to
+   the journal, else nowhere. */
 void daemon_detach(const char *log);
 
 #endif

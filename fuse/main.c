@@ -4,6 +4,7 @@
  * hears that it works. The daemon ends when the mount is gone: session closed, nothing left behind.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +152,7 @@ static void on_signal(uv_signal_t *s, int number)
 		return;
 	}
 	/* Who still uses the mount keeps it, and this process, alive; the next signal does not wait for them. */
+	log_info("mount", "%s: unmounting %s", strsignal(number), p->dir);
 	p->ending = true;
 	inval_unmount(p->mount.inval, p->dir);
 }
@@ -211,6 +213,23 @@ static int run(struct program *p)
 	}
 	uv_run(&p->loop, UV_RUN_DEFAULT);
 	return 0;
+}
+
+/* The mount is gone, or never was: nobody asks any more. */
+static void tear_down(struct program *p)
+{
+	struct mount *m = &p->mount;
+
+	inval_free(m->inval);
+	channel_free(m->channel);
+	client_free(m->client);
+	procfs_free(p->procfs);
+	uv_close((uv_handle_t *)&p->retry, NULL);
+	for (int i = 0; i < 3; i++)
+		uv_close((uv_handle_t *)&p->signals[i], NULL);
+	mount_release(m);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&p->loop);
 }
 
 /* Who we are and where the cluster is. A message, or NULL. */
@@ -291,6 +310,9 @@ int main(int argc, char **argv)
 	if (!p)
 		return EXIT_MOUNT;
 	daemon_close_inherited();
+	/* Buffers of large reads and writes go back to the system when they are freed, instead of raising the threshold. */
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
 	r = options_parse(&p->options, argc, argv, text, sizeof(text));
 	if (r < 0 || p->options.help || p->options.version)
 		return usage(&p->options, r, text);
@@ -308,5 +330,10 @@ int main(int argc, char **argv)
 		fail(p, strerror(-r));
 		return EXIT_MOUNT;
 	}
-	return p->exit_status;
+	tear_down(p);
+	r = p->exit_status;
+	tls_identity_free(p->tls);
+	options_release(&p->options);
+	free(p);
+	return r;
 }

@@ -4,15 +4,19 @@
  *
  * Threads: LevelDB's own calls may come from any thread, so get, apply and iterators may too.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <leveldb/c.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "cfsd/batch.h"
 #include "cfsd/meta.h"
+#include "common/cleanup.h"
 #include "common/log.h"
 
 /* Small on purpose: an idle server should take little memory, and the kernel caches the tables anyway. */
@@ -29,6 +33,7 @@ struct meta_leveldb {
 	leveldb_filterpolicy_t *bloom;
 	leveldb_readoptions_t *read;
 	leveldb_writeoptions_t *write, *write_sync;
+	int dir;
 };
 
 struct meta_iter {
@@ -66,6 +71,65 @@ static int ldb_get(struct meta *meta, const void *key, size_t klen, void **ret_v
 	return 0;
 }
 
+/* The number of a log of LevelDB's, 0 for other files. */
+static unsigned long long log_number(const char *name)
+{
+	char *end;
+	unsigned long long n = strtoull(name, &end, 10);
+
+	return end != name && !strcmp(end, ".log") ? n : 0;
+}
+
+static int sync_file(int dir, const char *name)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno; /* gone: its table is durable */
+	return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+static int sync_logs_before(struct meta_leveldb *m, DIR *d)
+{
+	unsigned long long newest = 0, n;
+	const struct dirent *e;
+	int r = 0;
+
+	while ((e = readdir(d))) {
+		n = log_number(e->d_name);
+		newest = n > newest ? n : newest;
+	}
+	rewinddir(d);
+	while (!r && (e = readdir(d))) {
+		n = log_number(e->d_name);
+		if (n && n < newest)
+			r = sync_file(m->dir, e->d_name);
+	}
+	return r;
+}
+
+/*
+ * A synced write of LevelDB's syncs the newest log only. What was written without a sync before it may be in an older
+ * one, until that has become a table.
+ */
+static int sync_older_logs(struct meta_leveldb *m)
+{
+	int fd = openat(m->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (d) {
+		r = sync_logs_before(m, d);
+		closedir(d);
+	} else {
+		r = -errno;
+		if (fd >= 0)
+			close(fd);
+	}
+	if (r < 0)
+		log_error("meta", "syncing older logs: %s", strerror(-r));
+	return r;
+}
+
 static int ldb_apply(struct meta *meta, const void *batch, size_t len, bool sync)
 {
 	struct meta_leveldb *m = (struct meta_leveldb *)meta;
@@ -86,7 +150,7 @@ static int ldb_apply(struct meta *meta, const void *batch, size_t len, bool sync
 		r = error_take("write", err);
 	}
 	leveldb_writebatch_destroy(wb);
-	return r;
+	return !r && sync ? sync_older_logs(m) : r;
 }
 
 static int ldb_iter_new(struct meta *meta, const void *from, size_t flen, struct meta_iter **ret_it)
@@ -140,6 +204,7 @@ static void ldb_close(struct meta *meta)
 	leveldb_readoptions_destroy(m->read);
 	leveldb_writeoptions_destroy(m->write);
 	leveldb_writeoptions_destroy(m->write_sync);
+	close(m->dir);
 	free(m);
 }
 
@@ -185,6 +250,12 @@ int meta_leveldb_open(const char *dir, struct meta **ret_m)
 	if (!m)
 		return -ENOMEM;
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
+		r = -errno;
+		free(m);
+		return r;
+	}
+	m->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (m->dir < 0) {
 		r = -errno;
 		free(m);
 		return r;

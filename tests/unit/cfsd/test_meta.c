@@ -148,6 +148,28 @@ Test(meta, disk_store_that_cannot_be_opened)
 	tmpdir_remove(&dir);
 }
 
+Test(meta_leveldb, sync_while_an_older_log_is_there)
+{
+	char val[64 << 10], key[16];
+	struct tmpdir dir;
+	struct meta *m;
+
+	memset(val, 'x', sizeof(val) - 1);
+	val[sizeof(val) - 1] = 0;
+	tmpdir_make(&dir);
+	cr_assert_eq(meta_leveldb_open(dir.path, &m), 0);
+	/* More than one log holds, with a sync now and then. */
+	for (int i = 0; i < 200; i++) {
+		snprintf(key, sizeof(key), "k%03d", i);
+		change(m, key, val, i % 7 == 0);
+	}
+	cr_assert_eq(m->ops->apply(m, NULL, 0, true), 0);
+	cr_value(m, "k000", val);
+	cr_value(m, "k199", val);
+	m->ops->close(m);
+	tmpdir_remove(&dir);
+}
+
 Test(meta_mem, power_loss)
 {
 	struct meta_iter *view;

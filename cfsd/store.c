@@ -44,9 +44,10 @@ struct store {
 	struct redo redo;
 	struct batch scratch; /* of store_apply */
 
-	pthread_mutex_t lock; /* guards the two below */
+	pthread_mutex_t lock; /* guards all below */
 	struct unsynced *unsynced;
 	uint64_t unsynced_seq;
+	bool others_unsynced; /* a killed process before us may have left more than is in the list */
 };
 
 struct meta *store_meta(struct store *s)
@@ -170,6 +171,7 @@ static int open_with(struct meta *meta, struct data *data, uint64_t boot, struct
 	s->meta = meta;
 	s->data = data;
 	s->redo.boot = boot;
+	s->others_unsynced = true;
 	batch_init(&s->scratch);
 	pthread_mutex_init(&s->lock, NULL);
 	r = load(s);
@@ -359,14 +361,18 @@ int store_format(struct store *s, uint64_t epoch, uint64_t now_ns)
 	return r;
 }
 
-/* Copies the files to make durable; the list stays as it is until they are. NULL with *ret_n > 0: no memory. */
-static struct unsynced *unsynced_copy(struct store *s, size_t *ret_n)
+/*
+ * Copies the files to make durable; the list stays as it is until they are. *ret_all: everything is to be synced, listed
+ * or not. NULL with *ret_n > 0: no memory.
+ */
+static struct unsynced *unsynced_copy(struct store *s, size_t *ret_n, bool *ret_all)
 {
 	LOCK_SCOPE(&s->lock);
 	struct unsynced *u, *next, *copy;
 	size_t i = 0;
 
 	*ret_n = HASH_COUNT(s->unsynced);
+	*ret_all = s->others_unsynced || *ret_n > SYNC_SINGLE_MAX;
 	copy = *ret_n ? malloc(*ret_n * sizeof(*copy)) : NULL;
 	if (!copy)
 		return NULL;
@@ -375,10 +381,11 @@ static struct unsynced *unsynced_copy(struct store *s, size_t *ret_n)
 	return copy;
 }
 
-static void unsynced_forget(struct store *s, const struct unsynced *done, size_t n)
+static void unsynced_forget(struct store *s, const struct unsynced *done, size_t n, bool all)
 {
 	LOCK_SCOPE(&s->lock);
 
+	s->others_unsynced &= !all;
 	for (size_t i = 0; i < n; i++) {
 		struct unsynced *u;
 
@@ -393,18 +400,19 @@ static void unsynced_forget(struct store *s, const struct unsynced *done, size_t
 static int sync_data(struct store *s)
 {
 	struct data *d = s->data;
+	bool all;
 	size_t n;
-	_cleanup_free_ struct unsynced *list = unsynced_copy(s, &n);
+	_cleanup_free_ struct unsynced *list = unsynced_copy(s, &n, &all);
 	int r = 0;
 
 	if (n && !list)
 		return -ENOMEM;
-	if (n > SYNC_SINGLE_MAX)
+	if (all)
 		r = d->ops->sync(d, 0);
-	for (size_t i = 0; !r && n <= SYNC_SINGLE_MAX && i < n; i++)
+	for (size_t i = 0; !r && !all && i < n; i++)
 		r = d->ops->sync(d, list[i].ino);
 	if (!r)
-		unsynced_forget(s, list, n);
+		unsynced_forget(s, list, n, all);
 	return r;
 }
 

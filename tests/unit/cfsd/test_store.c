@@ -240,6 +240,28 @@ Test(store, sync_survives_power_loss)
 	store_close(s);
 }
 
+Test(store, sync_includes_what_a_killed_process_left)
+{
+	struct store *s = formatted_store();
+	struct meta *m;
+	struct data *d;
+	struct txn t;
+
+	txn_init(&t);
+	txn_write(&t, 5, 0, "five", 4);
+	cr_assert_eq(apply(s, &t, 3), 0);
+	/* Not the last record: that one is done again when the store is opened. */
+	txn_init(&t);
+	put(&t, "Xa", "1");
+	cr_assert_eq(apply(s, &t, 3), 0);
+	store_detach(s, &m, &d);
+	cr_assert_eq(store_open(m, d, &s), 0);
+	cr_assert_eq(store_sync(s, 0), 0);
+	s = power_loss(s);
+	cr_data(s, 5, "five");
+	store_close(s);
+}
+
 Test(store, sync_of_one_file_is_the_metadata_and_that_file)
 {
 	struct store *s = formatted_store();

@@ -9,7 +9,8 @@
  * - It takes a filesystem from a server only when the lease has ended: lease_ms + margin_ms after it last answered the
  *   server's heartbeat, and as long after it began to lead (its predecessor's grants end in that time).
  * - From the moment it proposes to take a filesystem away it grants nothing on it until the epoch has moved on.
- * - Only an in-sync member is promoted, the one with the longest log; dead members leave the in-sync set with it.
+ * - Only an in-sync member that reports a position is promoted, the one with the longest log; dead members leave the
+ *   in-sync set with it.
  *
  * The node's side: a lease is valid until lease_ms after the heartbeat that it answers was *sent*.
  */

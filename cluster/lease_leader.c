@@ -136,7 +136,10 @@ static bool is_longer(const struct lease_position *a, const struct lease_positio
 	return a->epoch != b->epoch ? a->epoch > b->epoch : a->lsn > b->lsn;
 }
 
-/* The living candidate with the longest log, 0 when there is none; IN_SYNC becomes the living in-sync members. */
+/*
+ * The living candidate with the longest log, 0 when there is none; IN_SYNC becomes the living in-sync members. One that
+ * reports no position is no candidate: its copy lost writes (power, disk), or its file service has not begun yet.
+ */
 static uint32_t pick_server(const struct lease_leader *l, const struct config_fs *fs, uint64_t now,
 			    struct wire_u32s *in_sync)
 {
@@ -154,7 +157,7 @@ static uint32_t pick_server(const struct lease_leader *l, const struct config_fs
 		if (!config_fs_in_sync(fs, id) && !stale_too)
 			continue;
 		in_sync->v[in_sync->n++] = id;
-		if (!server || is_longer(&pos, &best)) {
+		if ((pos.epoch || stale_too) && (!server || is_longer(&pos, &best))) {
 			server = id;
 			best = pos;
 		}

@@ -177,6 +177,26 @@ Test(lease, the_longest_log_is_promoted)
 	cr_assert_eq(b.c.fs[0].server, 3);
 }
 
+Test(lease, a_member_without_a_position_is_never_promoted)
+{
+	struct lease_event none = { LEASE_HEARTBEAT, .sure = true };
+	struct bench b;
+
+	setup(&b, 3, 0);
+	for (int i = 0; i < 20; i++, b.now += 50) {
+		none.node = 2;
+		step(&b, &none);
+		none.node = 3;
+		step(&b, &none);
+		tick(&b);
+	}
+	cr_assert_eq(b.c.fs[0].server, 1);
+	cr_assert_eq(b.c.fs[0].epoch, 2, "unavailable, as long as nobody has a whole copy");
+	beat_at(&b, 3, 11);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].server, 3);
+}
+
 Test(lease, a_member_that_is_not_in_sync_is_never_promoted)
 {
 	struct bench b;

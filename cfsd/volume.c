@@ -128,7 +128,11 @@ static int forget_old_session(struct volume *v, const void *key, size_t klen, co
 
 	if (!meta_key_number(key, klen, META_SESSION, &id) || vlen < 8 || !is_old(val))
 		return 0;
-	return session_conn(v->sessions, id) ? 0 : volume_forget_session(v, id);
+	if (session_conn(v->sessions, id))
+		return 0;
+	/* It would count among SESSIONS_MAX for as long as we serve. */
+	session_close(v->sessions, id);
+	return volume_forget_session(v, id);
 }
 
 int volume_note_session(struct volume *v, uint64_t id)

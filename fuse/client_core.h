@@ -23,8 +23,9 @@
 /* A server that owes an answer and has sent nothing for this long is asked whether it is there. */
 #define CORE_PROBE_AFTER_MS 500u
 /* What was cached under tokens may be used this long after the sending of the newest answered request. Less than the
-   500 ms lease of a server, so that a mount which is cut off stops before a new server can let others change things. */
-#define CORE_FRESH_MS 400u
+   100 ms between the end of a server's lease and the promotion of another (margin_ms of cluster/lease.h): a mount that
+   is cut off together with its server may have been answered right before that end. */
+#define CORE_FRESH_MS 80u
 
 enum core_state { CORE_IDLE, CORE_WAIT, CORE_CONNECTING, CORE_OPENING, CORE_READY };
 

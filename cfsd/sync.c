@@ -239,19 +239,44 @@ void sync_stop(struct volume *v)
 
 /* ---- the member's side ---- */
 
+struct serving {
+	struct volume *v; /* the worker holds a reference */
+	struct rpc_req *rq;
+};
+
 static void serve_done(void *ctx, int status)
 {
-	rpc_reply(ctx, status, NULL);
+	struct serving *s = ctx;
+	struct volume *v = s->v;
+
+	rpc_reply(s->rq, status, NULL);
+	free(s);
+	if ((status != -EIO && status != -ENOSPC && status != -EDQUOT) || v->closed)
+		return;
+	/* The kernel tells once of pages that it could not write and takes them for clean then, so no later sync would
+	   know. Neither data nor stamps are worth anything: all is copied anew. */
+	log_error("fs", "%s: this copy cannot be made durable: %s", v->name, strerror(-status));
+	v->distrust = true;
+	v->store_broken = true;
+	volume_step(v, &(struct repl_event){ .type = REPL_EV_BROKEN });
 }
 
 void sync_serve(struct volume *v, struct rpc_req *rq, const struct msg_repl_sync_req *m)
 {
+	struct serving *s = malloc(sizeof(*s));
 	int r = -EREMCHG;
 
+	if (!s) {
+		rpc_reply(rq, -ENOMEM, NULL);
+		return;
+	}
+	*s = (struct serving){ v, rq };
 	if (m->epoch >= repl_epoch(v->repl) || repl_config(v->repl)->server == v->source_node)
 		r = repl_is_whole(v->repl) && store_position(v->store).lsn >= m->lsn ? 0 : -EAGAIN;
 	if (!r)
-		r = sync_local(v, m->ino, false, serve_done, rq);
-	if (r < 0)
+		r = sync_local(v, m->ino, false, serve_done, s);
+	if (r < 0) {
+		free(s);
 		rpc_reply(rq, r, NULL);
+	}
 }

@@ -28,6 +28,8 @@ struct node {
 	uint16_t port;
 	bool leased;
 	uint64_t capacity; /* 0: the store is on disk */
+	struct store *store; /* as last opened; the service's */
+	struct data_ops bad_disk;
 	struct wire_logpos pos;
 };
 
@@ -63,11 +65,15 @@ static int open_store(void *ctx, uint32_t fs, struct store **ret_s)
 	struct data *data;
 
 	(void)fs;
-	if (!n->capacity)
-		return store_open_disk(n->dir, ret_s);
-	cr_assert_eq(meta_mem_open(&meta), 0);
-	cr_assert_eq(data_mem_open(n->capacity, &data), 0);
-	return store_open(meta, data, ret_s);
+	if (!n->capacity) {
+		cr_assert_eq(store_open_disk(n->dir, &n->store), 0);
+	} else {
+		cr_assert_eq(meta_mem_open(&meta), 0);
+		cr_assert_eq(data_mem_open(n->capacity, &data), 0);
+		cr_assert_eq(store_open(meta, data, &n->store), 0);
+	}
+	*ret_s = n->store;
+	return 0;
 }
 
 static bool lease_valid(void *ctx, uint32_t fs, uint64_t epoch)
@@ -624,6 +630,36 @@ Test(service, standby_that_dies_is_dropped_and_comes_back)
 	fail_over(w);
 	client_open(c, NULL, 0);
 	cr_assert_str_eq(content(c, ino), "while away");
+	world_free(w);
+}
+
+static int fail_sync(struct data *d, uint64_t ino)
+{
+	(void)d;
+	(void)ino;
+	return -EIO;
+}
+
+Test(service, standby_that_cannot_sync_is_no_copy_any_more)
+{
+	struct world *w = world_of(2);
+	struct client *c = client_new(w, 100);
+	struct node *n = &w->nodes[2];
+	struct data *d;
+	uint64_t ino;
+
+	cr_assert_eq(create_at(c, next(c), "a", &ino), 0);
+	cr_assert_eq(append_at(c, next(c), ino, "text", NULL), 0);
+	d = store_data(n->store);
+	n->bad_disk = *d->ops;
+	n->bad_disk.sync = fail_sync;
+	d->ops = &n->bad_disk;
+	cr_assert_eq(fsync_ino(c, ino), 0);
+	cr_assert_eq(nr_in_sync(w), 1);
+	for (int i = 0; i < 50; i++)
+		turn(w);
+	cr_assert_eq(nr_in_sync(w), 1, "a second sync would not find what the first one lost");
+	cr_assert_eq(n->pos.lsn, 0);
 	world_free(w);
 }
 

@@ -7,8 +7,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
@@ -137,6 +138,7 @@ static int child_run(const struct msg_job_start_req *spec, const int fds[3], cha
 			signal(i, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
+	setpriority(PRIO_PROCESS, 0, 0); /* ours is cfs-migrated's */
 	r = become_user(spec);
 	if (r)
 		return r;

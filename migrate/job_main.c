@@ -546,5 +546,7 @@ int main(int argc, char **argv)
 	}
 	run(j);
 	unlink(j->path);
+	relay_release(&j->relay);
+	free(j);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cluster/state_dir.h"
@@ -22,6 +23,7 @@
 
 #define PORT_OFFSET 2
 #define RETRY_MS 500
+#define NICE (-10)
 #define CONNECT_TIMEOUT_MS 2000
 
 struct daemon {
@@ -233,6 +235,8 @@ int main(int argc, char **argv)
 	if (!d || parse(argc, argv, d))
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
+	/* While we work something stands still. CRIU and cfs-job inherit it; what they start has its own. */
+	setpriority(PRIO_PROCESS, 0, NICE);
 	prctl(PR_SET_PDEATHSIG, SIGTERM); /* cfsd's death is ours: its successor starts ours */
 	r = node_identity_load(d->state_dir, &d->id);
 	if (r) {

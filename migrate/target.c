@@ -17,40 +17,14 @@
 #include "common/cleanup.h"
 #include "common/fault.h"
 #include "common/log.h"
-#include "migrate/criu.h"
 #include "migrate/images.h"
-#include "migrate/internal.h"
+#include "migrate/target.h"
 #include "wire/errors.h"
 
 #define ASK_TIMEOUT_MS 3000
 #define PID_MAX_DEFAULT 32768
 
-struct target {
-	struct service *svc;
-	enum target_state state;
-	uint32_t todo;
-	bool acting, asking;
-	unsigned pending;
-	uint64_t move;
-	uint32_t source;
-	uint32_t home, moves, cpid;
-	bool waited;
-	struct guest *guest; /* NULL: gone */
-	char id[JOB_ID_MAX];
-	char images_path[256];
-	struct criu *criu;
-	bool criu_waits; /* at pre-resume */
-	struct rpc_req *begin_rq, *restore_rq, *decide_rq;
-	pid_t root;
-	struct job_packet *pipes; /* the request, then the answer: numbers of the job's ends */
-	char keys[3][32];	  /* what they replace */
-	char reason[REASON_MAX];
-	struct target *next;
-};
-
-static void feed(struct target *t, enum target_event event);
-
-static void reply(struct rpc_req **rq, enum msg_type type, int error, const char *reason)
+void target_reply(struct rpc_req **rq, enum msg_type type, int error, const char *reason)
 {
 	struct msg_move_begin_rep begin = { .error = wire_status_from_errno(error), .reason = reason };
 	struct msg_move_restore_rep restore = { .error = begin.error, .reason = reason };
@@ -69,9 +43,9 @@ static void reply(struct rpc_req **rq, enum msg_type type, int error, const char
 static void target_release(struct target *t)
 {
 	LL_DELETE(t->svc->targets, t);
-	reply(&t->begin_rq, MSG_move_begin, -ECANCELED, t->reason);
-	reply(&t->restore_rq, MSG_move_restore, -ECANCELED, t->reason);
-	reply(&t->decide_rq, MSG_move_decide, -ESRCH, NULL);
+	target_reply(&t->begin_rq, MSG_move_begin, -ECANCELED, t->reason);
+	target_reply(&t->restore_rq, MSG_move_restore, -ECANCELED, t->reason);
+	target_reply(&t->decide_rq, MSG_move_decide, -ESRCH, NULL);
 	if (t->guest)
 		t->guest->target = NULL;
 	criu_free(t->criu);
@@ -80,7 +54,7 @@ static void target_release(struct target *t)
 	free(t);
 }
 
-static void unpend(struct target *t)
+void target_unpend(struct target *t)
 {
 	t->pending--;
 	if ((t->state == TARGET_GONE || t->state == TARGET_RUNNING) && !t->pending && !t->acting && !t->criu)
@@ -91,7 +65,7 @@ static void fail(struct target *t, const char *what, int error)
 {
 	if (!t->reason[0])
 		snprintf(t->reason, sizeof(t->reason), "%s: %s", what, strerror(-error));
-	feed(t, TARGET_RESTORE_FAILED);
+	target_feed(t, TARGET_RESTORE_FAILED);
 }
 
 /* ---- restore ---- */
@@ -104,8 +78,8 @@ static void resumed(void *ctx, int status, const struct job_packet *rep, int fd)
 	(void)fd;
 	if (status)
 		log_error("migrate", "cfs-job of %s does not take over: %s", t->id, strerror(-status));
-	feed(t, TARGET_RESUMED);
-	unpend(t);
+	target_feed(t, TARGET_RESUMED);
+	target_unpend(t);
 }
 
 /* CRIU has detached: the copy runs. */
@@ -138,9 +112,9 @@ static void criu_over(void *ctx, int status, const char *reason)
 		take_over(t);
 	} else if (t->state == TARGET_RESTORING) {
 		snprintf(t->reason, sizeof(t->reason), "criu: %s", reason);
-		feed(t, TARGET_RESTORE_FAILED);
+		target_feed(t, TARGET_RESTORE_FAILED);
 	}
-	unpend(t);
+	target_unpend(t);
 }
 
 /* cfs-job knows now that this copy is promised: from here on a restart finds it. */
@@ -158,8 +132,8 @@ static void promised(void *ctx, int status, const struct job_packet *rep, int fd
 	if (r)
 		fail(t, "cannot keep the copy", r);
 	else
-		feed(t, TARGET_RESTORED);
-	unpend(t);
+		target_feed(t, TARGET_RESTORED);
+	target_unpend(t);
 }
 
 static void criu_hook(void *ctx, enum criu_hook hook, pid_t pid)
@@ -197,7 +171,7 @@ static void criu_started(void *ctx, int status, const struct job_packet *rep, in
 		r = criu_restore(t->criu, t->images_path, inherit, nr);
 	if (r)
 		fail(t, "cannot start criu", r);
-	unpend(t);
+	target_unpend(t);
 }
 
 static void start_criu(struct target *t)
@@ -226,7 +200,7 @@ static void pipes_made(void *ctx, int status, const struct job_packet *rep, int 
 		memcpy(t->pipes, rep, offsetof(struct job_packet, data));
 		start_criu(t);
 	}
-	unpend(t);
+	target_unpend(t);
 }
 
 static void act_restore(struct target *t)
@@ -265,11 +239,11 @@ static void act_open(struct target *t)
 static void act_accept(struct target *t)
 {
 	if (t->guest) {
-		reply(&t->begin_rq, MSG_move_begin, 0, "");
+		target_reply(&t->begin_rq, MSG_move_begin, 0, "");
 		return;
 	}
-	reply(&t->begin_rq, MSG_move_begin, -EAGAIN, t->reason);
-	feed(t, TARGET_ABORT);
+	target_reply(&t->begin_rq, MSG_move_begin, -EAGAIN, t->reason);
+	target_feed(t, TARGET_ABORT);
 }
 
 static void act_discard(struct target *t)
@@ -289,10 +263,10 @@ static void asked(void *ctx, int status, const void *msg)
 
 	t->asking = false;
 	if (!status && rep->verdict == MOVE_COMMIT)
-		feed(t, TARGET_COMMIT);
+		target_feed(t, TARGET_COMMIT);
 	else if (!status && rep->verdict == MOVE_ABORT)
-		feed(t, TARGET_ABORT);
-	unpend(t);
+		target_feed(t, TARGET_ABORT);
+	target_unpend(t);
 }
 
 static void ask_ready(void *ctx, int status, struct rpc_conn *conn)
@@ -333,19 +307,19 @@ static void act(struct target *t, uint32_t action)
 	case ACT_OPEN: act_open(t); break;
 	case ACT_ACCEPT: act_accept(t); break;
 	case ACT_RESTORE: act_restore(t); break;
-	case ACT_VOTE_YES: reply(&t->restore_rq, MSG_move_restore, 0, ""); break;
-	case ACT_VOTE_NO: reply(&t->restore_rq, MSG_move_restore, -EIO, t->reason); break;
+	case ACT_VOTE_YES: target_reply(&t->restore_rq, MSG_move_restore, 0, ""); break;
+	case ACT_VOTE_NO: target_reply(&t->restore_rq, MSG_move_restore, -EIO, t->reason); break;
 	case ACT_DISCARD: act_discard(t); break;
 	case ACT_ASK: act_ask(t); break;
 	case ACT_RESUME: act_resume(t); break;
-	case ACT_CONFIRM: reply(&t->decide_rq, MSG_move_decide, 0, NULL); break;
-	case ACT_DENY: reply(&t->decide_rq, MSG_move_decide, -ESRCH, NULL); break;
+	case ACT_CONFIRM: target_reply(&t->decide_rq, MSG_move_decide, 0, NULL); break;
+	case ACT_DENY: target_reply(&t->decide_rq, MSG_move_decide, -ESRCH, NULL); break;
 	default: log_error("migrate", "a target cannot do action %x", action);
 	}
 }
 
 /* As source_feed(): whoever calls holds a count in pending. */
-static void feed(struct target *t, enum target_event event)
+void target_feed(struct target *t, enum target_event event)
 {
 	t->todo |= target_step(&t->state, event);
 	if (t->acting)
@@ -360,17 +334,7 @@ static void feed(struct target *t, enum target_event event)
 	t->acting = false;
 }
 
-/* ---- messages ---- */
-
-static struct target *target_by_move(struct service *svc, uint64_t move)
-{
-	struct target *t;
-
-	LL_SEARCH_SCALAR(svc->targets, t, move, move);
-	return t;
-}
-
-static struct target *target_new(struct service *svc, uint64_t move, uint32_t source, const char *id)
+struct target *target_new(struct service *svc, uint64_t move, uint32_t source, const char *id)
 {
 	struct target *t = calloc(1, sizeof(*t));
 
@@ -383,171 +347,6 @@ static struct target *target_new(struct service *svc, uint64_t move, uint32_t so
 	snprintf(t->images_path, sizeof(t->images_path), "%s/in-%016" PRIx64, svc->images_dir, move);
 	LL_PREPEND(svc->targets, t);
 	return t;
-}
-
-static void refuse_begin(struct rpc_req *rq, int error, const char *reason)
-{
-	reply(&rq, MSG_move_begin, error, reason);
-}
-
-static void on_begin(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
-{
-	const struct msg_move_begin_req *req = msg;
-	struct service *svc = ctx;
-	struct target *t;
-
-	if (target_by_move(svc, req->move)) {
-		refuse_begin(rq, -EALREADY, "this move has begun already");
-		return;
-	}
-	if (guest_by_id(svc, req->job)) {
-		refuse_begin(rq, -EEXIST, "the job is there already");
-		return;
-	}
-	t = target_new(svc, req->move, rpc_conn_peer(conn)->node_id, req->job);
-	if (!t) {
-		refuse_begin(rq, -ENOMEM, "out of memory");
-		return;
-	}
-	t->begin_rq = rq;
-	t->home = req->home;
-	t->moves = req->moves;
-	t->cpid = req->cpid;
-	t->waited = req->waited;
-	t->pending++;
-	feed(t, TARGET_BEGIN);
-	unpend(t);
-}
-
-static void on_chunk(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
-{
-	const struct msg_move_chunk_req *req = msg;
-	struct target *t = target_by_move(ctx, req->move);
-
-	(void)conn;
-	if (!t || t->state != TARGET_RECEIVING)
-		rpc_reply(rq, -ESTALE, NULL);
-	else
-		rpc_reply(rq, images_write(t->images_path, req->file, req->off, req->data.p, req->data.len), NULL);
-}
-
-static int take_io(struct target *t, const struct wire_jobio *io)
-{
-	const uint64_t inos[3] = { io->in_ino, io->out_ino, io->err_ino };
-	struct job_packet *p;
-
-	if (!io->in_ino && !io->out_ino && !io->err_ino)
-		return 0;
-	if (io->unread.len > JOB_STREAM_CHUNK)
-		return -EBADMSG;
-	p = calloc(1, sizeof(*p));
-	if (!p)
-		return -ENOMEM;
-	p->op = JOB_PIPES;
-	for (int i = 0; i < 3; i++) {
-		p->arg[i] = (int64_t)inos[i];
-		snprintf(t->keys[i], sizeof(t->keys[i]), "pipe:[%" PRIu64 "]", inos[i]);
-	}
-	p->arg[3] = (int64_t)io->in_off;
-	p->arg[4] = (int64_t)io->out_off;
-	p->arg[5] = (int64_t)io->err_off;
-	p->arg[6] = io->in_ended;
-	p->len[0] = io->unread.len;
-	memcpy(p->data, io->unread.p, io->unread.len);
-	t->pipes = p;
-	return 0;
-}
-
-static void on_restore(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
-{
-	const struct msg_move_restore_req *req = msg;
-	struct target *t = target_by_move(ctx, req->move);
-	int r;
-
-	(void)conn;
-	if (!t || t->state != TARGET_RECEIVING || !t->guest) {
-		reply(&rq, MSG_move_restore, -ESTALE, "there is no such move");
-		return;
-	}
-	t->restore_rq = rq;
-	t->guest->root = (pid_t)req->root;
-	r = guest_set_pids(t->guest, &req->pids);
-	if (!r)
-		r = take_io(t, &req->io);
-	t->pending++;
-	if (r)
-		reply(&t->restore_rq, MSG_move_restore, r, "it sent something unknown");
-	feed(t, r ? TARGET_ABORT : TARGET_RESTORE);
-	unpend(t);
-}
-
-static void on_decide(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
-{
-	const struct msg_move_decide_req *req = msg;
-	struct service *svc = ctx;
-	struct target *t = target_by_move(svc, req->move);
-
-	(void)conn;
-	if (!t) {
-		/* Freed after it was confirmed, and the confirmation got lost; or never heard of. guest.move tells. */
-		struct guest *g;
-
-		LL_FOREACH(svc->guests, g)
-		{
-			if (req->commit && g->running && g->last_move == req->move) {
-				rpc_reply(rq, 0, NULL);
-				return;
-			}
-		}
-		rpc_reply(rq, req->commit ? (svc->adopting ? -EAGAIN : -ESRCH) : 0, NULL);
-		return;
-	}
-	reply(&t->decide_rq, MSG_move_decide, -EALREADY, NULL);
-	t->decide_rq = rq;
-	t->pending++;
-	feed(t, req->commit ? TARGET_COMMIT : TARGET_ABORT);
-	unpend(t);
-}
-
-static void on_query(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
-{
-	const struct msg_move_query_req *req = msg;
-	struct msg_move_query_rep rep = { .verdict = (uint8_t)source_query(ctx, req->move) };
-
-	(void)conn;
-	rpc_reply(rq, 0, &rep);
-}
-
-static void on_moved(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
-{
-	const struct msg_job_moved_req *req = msg;
-	struct service *svc = ctx;
-	struct away a = { .node = req->node };
-	int r;
-
-	(void)conn;
-	if (!req->node) {
-		rpc_reply(rq, away_remove(svc->conf.state_dir, req->job), NULL);
-		return;
-	}
-	snprintf(a.id, sizeof(a.id), "%s", req->job);
-	a.nr_cpids = req->cpids.len / 4;
-	a.cpids = calloc(a.nr_cpids + 1, sizeof(*a.cpids));
-	for (size_t i = 0; a.cpids && i < a.nr_cpids; i++)
-		a.cpids[i] = get_le32((const uint8_t *)req->cpids.p + 4 * i);
-	r = a.cpids ? away_write(svc->conf.state_dir, &a) : -ENOMEM;
-	away_release(&a);
-	rpc_reply(rq, r, NULL);
-}
-
-void target_handlers(struct service *svc)
-{
-	rpc_handle(svc->rpc, MSG_move_begin, on_begin, svc);
-	rpc_handle(svc->rpc, MSG_move_chunk, on_chunk, svc);
-	rpc_handle(svc->rpc, MSG_move_restore, on_restore, svc);
-	rpc_handle(svc->rpc, MSG_move_decide, on_decide, svc);
-	rpc_handle(svc->rpc, MSG_move_query, on_query, svc);
-	rpc_handle(svc->rpc, MSG_job_moved, on_moved, svc);
 }
 
 /* ---- the world around ---- */
@@ -563,8 +362,8 @@ static void feed_all(struct service *svc, uint32_t source, enum target_event eve
 		if (event == TARGET_PEER_LOST && !t->reason[0])
 			snprintf(t->reason, sizeof(t->reason), "the source went away");
 		t->pending++;
-		feed(t, event);
-		unpend(t);
+		target_feed(t, event);
+		target_unpend(t);
 	}
 }
 
@@ -590,9 +389,9 @@ void target_guest_down(struct target *t)
 		log_error("migrate", "the copy of job %s was killed while it was held", t->id);
 		t->state = TARGET_GONE;
 	} else {
-		feed(t, TARGET_ABORT);
+		target_feed(t, TARGET_ABORT);
 	}
-	unpend(t);
+	target_unpend(t);
 }
 
 void target_adopt(struct guest *g, uint64_t move, uint32_t source, int criu_sock)
@@ -617,6 +416,6 @@ void target_adopt(struct guest *g, uint64_t move, uint32_t source, int criu_sock
 	criu_adopt(t->criu);
 	t->criu_waits = true;
 	t->pending++;
-	feed(t, TARGET_RESTART_HELD);
-	unpend(t);
+	target_feed(t, TARGET_RESTART_HELD);
+	target_unpend(t);
 }

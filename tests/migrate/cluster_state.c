@@ -96,5 +96,6 @@ int main(int argc, char **argv)
 		r = make_node(ca, argv[i], &c->nodes[i - 1], c);
 	if (r)
 		fprintf(stderr, "cluster_state: %s\n", strerror(-r));
+	free(c);
 	return r ? 1 : 0;
 }

@@ -81,7 +81,10 @@ static bool is_inside(const char *dir, pid_t pid)
 	return cgroup_of(pid, where) || !strcmp(where, dir);
 }
 
-/* A child forked while we look inherits its parent's cgroup: once a whole pass finds all inside, all are. */
+/*
+ * A child forked while we look inherits its parent's cgroup: once a whole pass finds all inside, all are. One on its
+ * way out cannot be moved any more; it gets the time to go.
+ */
 int cgroup_enter(const char *dir, struct tree *t)
 {
 	pid_t root = t->procs[0].pid;
@@ -91,6 +94,8 @@ int cgroup_enter(const char *dir, struct tree *t)
 	if (mkdir(dir, 0755) && errno != EEXIST)
 		return -errno;
 	for (int i = 0; i < ENTER_TRIES && !all && !r; i++) {
+		if (i > 2)
+			usleep(1000);
 		r = tree_read(t, root);
 		all = true;
 		for (size_t k = 0; k < t->nr && !r; k++) {

@@ -188,15 +188,21 @@ static void check_namespaces(struct checker *c, pid_t pid)
 {
 	/* Not "time": CRIU restores into one with offsets, so that the monotonic clock goes on. */
 	static const char *const same[] = { "net", "user", "ipc", "uts", "cgroup" };
-	uint64_t pidns = tree_namespace(pid, "pid");
+	const char *other[sizeof(same) / sizeof(same[0]) + 2];
+	size_t nr = 0;
 
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
 		if (tree_namespace(pid, same[i]) != tree_namespace(getpid(), same[i]))
-			reasons_add(c->reasons, "namespace %s of %d", same[i], pid);
-	if (pidns != c->conf->pidns || tree_namespace(pid, "pid_for_children") != c->conf->pidns)
-		reasons_add(c->reasons, "namespace pid of %d", pid);
+			other[nr++] = same[i];
+	if (tree_namespace(pid, "pid") != c->conf->pidns || tree_namespace(pid, "pid_for_children") != c->conf->pidns)
+		other[nr++] = "pid";
 	if (tree_namespace(pid, "mnt") != c->conf->mntns)
-		reasons_add(c->reasons, "namespace mnt of %d", pid);
+		other[nr++] = "mnt";
+	/* A child that ended meanwhile is in none at all, and will not be moved. */
+	if (nr && !tree_namespace(pid, "pid"))
+		return;
+	for (size_t i = 0; i < nr; i++)
+		reasons_add(c->reasons, "namespace %s of %d", other[i], pid);
 }
 
 /* CRIU reads the limits of every task; of another user's that takes this capability. */

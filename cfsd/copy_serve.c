@@ -1,11 +1,14 @@
-/* The server's side of a copy (resync.c): pages of keys and data of files, as they are at this moment. Keeps no state. */
+/*
+ * The server's side of a copy (resync.c): pages of keys and data of files, as they are at this moment. Keeps no state, but
+ * answers, as any read, when all that the store held then is committed: a copy that ends halfway and is resumed from
+ * another server has no bytes, under an older stamp, of a change that the other never had.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cfsd/local.h"
 #include "cfsd/volume.h"
-#include "common/cleanup.h"
 
 enum { PAGE_BYTES = 1 << 20, DATA_BYTES = 1 << 20 };
 
@@ -40,30 +43,43 @@ static int collect_keys(struct volume *v, const struct msg_copy_keys_req *m, str
 
 void resync_serve_keys(struct volume *v, struct rpc_req *rq, const struct msg_copy_keys_req *m)
 {
-	struct msg_copy_keys_rep rep = { 0 };
+	struct request *r = request_begin(v, MSG_copy_keys, rq, m);
+	struct msg_copy_keys_rep *rep;
 	struct batch b;
 	bool eof;
-	int r;
+	int s;
 
-	batch_init(&b);
-	r = collect_keys(v, m, &b, &eof);
 	if (!r) {
-		rep.items = (struct wire_blob){ b.buf, (uint32_t)b.len };
-		rep.eof = eof;
+		rpc_reply(rq, -ENOMEM, NULL);
+		return;
 	}
-	rpc_reply(rq, r, &rep);
-	batch_release(&b);
+	batch_init(&b);
+	s = collect_keys(v, m, &b, &eof);
+	r->record = b.buf;
+	rep = r->rep;
+	if (!s) {
+		rep->items = (struct wire_blob){ b.buf, (uint32_t)b.len };
+		rep->eof = eof;
+	}
+	request_finish(r, s);
 }
 
 void resync_serve_data(struct volume *v, struct rpc_req *rq, const struct msg_copy_data_req *m)
 {
+	struct request *r = request_begin(v, MSG_copy_data, rq, m);
 	struct data *d = store_data(v->store);
 	size_t len = m->len < DATA_BYTES ? m->len : DATA_BYTES;
-	_cleanup_free_ void *buf = malloc(len ? len : 1);
-	struct msg_copy_data_rep rep = { 0 };
-	ssize_t n = buf ? d->ops->read(d, m->ino, buf, len, m->off) : -ENOMEM;
+	struct msg_copy_data_rep *rep;
+	ssize_t n;
 
+	if (!r) {
+		rpc_reply(rq, -ENOMEM, NULL);
+		return;
+	}
+	r->record = malloc(len ? len : 1);
+	n = r->record ? d->ops->read(d, m->ino, r->record, len, m->off) : -ENOMEM;
+	rep = r->rep;
 	if (n >= 0)
-		rep.data = (struct wire_blob){ buf, (uint32_t)n };
-	rpc_reply(rq, n < 0 ? (int)n : 0, &rep);
+		rep->data = (struct wire_blob){ r->record, (uint32_t)n };
+	request_finish(r, n < 0 ? (int)n : 0);
 }

@@ -36,6 +36,11 @@ static struct request *request_new(struct volume *v, const struct msg_info *info
 	return r;
 }
 
+struct request *request_begin(struct volume *v, enum msg_type type, struct rpc_req *rq, const void *msg)
+{
+	return request_new(v, msg_info(type), rq, msg);
+}
+
 void request_reply(struct request *r, int status)
 {
 	if (!status)
@@ -366,7 +371,7 @@ static int attach(struct volume *v, struct rpc_conn *conn, const struct msg_sess
 
 int session_open_handle(struct volume *v, struct rpc_conn *conn, struct rpc_req *rq, const struct msg_session_open_req *m)
 {
-	struct request *r = request_new(v, msg_info(MSG_session_open), rq, m);
+	struct request *r = request_begin(v, MSG_session_open, rq, m);
 	struct msg_session_open_rep *rep;
 	int s;
 
@@ -390,7 +395,7 @@ int session_close_handle(struct volume *v, struct rpc_conn *conn, struct rpc_req
 
 	if (!session_speaks(v->sessions, m->session, conn))
 		return -EREMCHG;
-	r = request_new(v, msg_info(MSG_session_close), rq, m);
+	r = request_begin(v, MSG_session_close, rq, m);
 	if (!r)
 		return -ENOMEM;
 	token_drop_session(v->tokens, m->session);

@@ -141,6 +141,8 @@ void volume_forget(struct volume *v);
 /* ---- request.c ---- */
 void request_handle(struct file_service *svc, const struct msg_info *info, struct rpc_conn *conn, struct rpc_req *rq,
 		    const void *msg);
+/* One of another kind, for an answer that request_finish() keeps back as long as it must; r->record is freed with it. */
+struct request *request_begin(struct volume *v, enum msg_type type, struct rpc_req *rq, const void *msg);
 /* The tokens it waited for are free. */
 void request_ready(struct request *r);
 /* STATUS and r->rep go out when everything up to now is committed. */

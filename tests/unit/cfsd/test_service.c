@@ -688,6 +688,32 @@ Test(service, nothing_is_answered_before_the_configuration_changed)
 	world_free(w);
 }
 
+Test(service, what_is_not_committed_is_not_copied)
+{
+	struct world *w = world_new(3, 1);
+	struct call change = { 0 };
+	struct msg_create_req req = { .parent = 1, .entry = "a", .mode = 0100644 };
+	struct client *c;
+
+	node_up(w, 1);
+	node_up(w, 2);
+	UNTIL(w, nr_in_sync(w) == 2);
+	c = client_new(w, 100);
+	w->hold_changes = true;
+	node_down(w, 2);
+	req.h = hdr(c, 0, 1);
+	cr_assert_eq(rpc_call(c->conn, MSG_create, &req, 8000, call_done, &change), 0);
+	node_up(w, 3);
+	for (int i = 0; i < 50; i++)
+		turn(w);
+	cr_assert_not(change.done);
+	cr_assert_eq(w->nodes[3].pos.lsn, 0, "waits for the change it would see");
+	w->hold_changes = false;
+	UNTIL(w, change.done && nr_in_sync(w) == 2);
+	UNTIL(w, w->nodes[3].pos.lsn == w->nodes[1].pos.lsn);
+	world_free(w);
+}
+
 Test(service, copy_under_load)
 {
 	struct world *w = world_of(1);

@@ -253,13 +253,13 @@ static void attach(struct volume *v, const struct repl_action *a)
 
 void repl_io_send_ack(struct volume *v)
 {
-	struct msg_repl_ack_req m = {
-		.fs = v->fs, .epoch = repl_epoch(v->repl), .pos = v->ack_pos, .free = free_bytes(v)
-	};
+	struct msg_repl_ack_req m = { .fs = v->fs, .epoch = repl_epoch(v->repl), .pos = v->ack_pos };
 
 	if (!v->ack_due)
 		return;
 	v->ack_due = false;
+	/* Asked for only when it is told: an answer counts as space about to be used. */
+	m.free = free_bytes(v);
 	if (v->source)
 		rpc_send(v->source, MSG_repl_ack, &m);
 }

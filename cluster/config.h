@@ -84,6 +84,8 @@ bool config_fs_in_sync(const struct config_fs *fs, uint32_t node);
 bool config_fs_is_member(const struct config_fs *fs, uint32_t node);
 const char *node_state_name(enum node_state s);
 bool node_state_may_follow(enum node_state from, enum node_state to);
+/* Would a join with the token of this hash be taken at NOW (unix seconds)? 0, -EKEYREJECTED: unknown, -EKEYEXPIRED. */
+int config_token_check(const struct config *c, const uint8_t sha256[32], uint64_t now);
 /* Sets the lists from ids in any order, sorted and without doubles; -E2BIG. */
 int config_ids_set(uint32_t *ids, size_t *nr_ids, size_t max, const uint32_t *from, size_t nr_from);
 

@@ -55,6 +55,13 @@ static int token_find(struct config *c, const struct wire_blob *sha256, uint64_t
 	return -EKEYREJECTED;
 }
 
+int config_token_check(const struct config *c, const uint8_t sha256[32], uint64_t now)
+{
+	struct config_token *t;
+
+	return token_find((struct config *)c, &(struct wire_blob){ sha256, sizeof(t->sha256) }, now, &t);
+}
+
 static int apply_node_add(struct config *c, const struct cmd_node_add *cmd)
 {
 	const struct config_node *same = config_node_by_name(c, cmd->node_name);

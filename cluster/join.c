@@ -116,15 +116,32 @@ struct join_fields {
 	const struct wire_blob *secret, *csr;
 };
 
+static bool knows_token(const struct cluster *cl, const struct wire_blob *secret)
+{
+	uint8_t sha256[32];
+
+	join_token_hash(secret->p, secret->len, sha256);
+	return config_token_check(cl->config, sha256, (uint64_t)time(NULL)) != -EKEYREJECTED;
+}
+
 static void start_join(struct cluster *cl, struct rpc_req *rq, bool forwarded, const struct join_fields *f)
 {
 	struct joining *j = calloc(1, sizeof(*j));
 	struct cmd_node_add cmd = { .node_name = f->node_name, .host = f->host, .port = f->port, .now = (uint64_t)time(NULL) };
 	uint8_t sha256[32];
+	int r;
 
 	if (!j || strlen(f->node_name) >= sizeof(j->node_name) || !f->secret->len || f->csr->len > CSR_MAX) {
 		free(j);
 		refuse(rq, f->node_name, j ? -EINVAL : -ENOMEM);
+		return;
+	}
+	/* Nobody without a token gets as far as the log. */
+	join_token_hash(f->secret->p, f->secret->len, sha256);
+	r = config_token_check(cl->config, sha256, cmd.now);
+	if (r < 0) {
+		free(j);
+		refuse(rq, f->node_name, r);
 		return;
 	}
 	*j = (struct joining){ .cl = cl, .rq = rq, .forwarded = forwarded, .csr = strndup(f->csr->p, f->csr->len) };
@@ -134,7 +151,6 @@ static void start_join(struct cluster *cl, struct rpc_req *rq, bool forwarded, c
 		refuse(rq, f->node_name, -ENOMEM);
 		return;
 	}
-	join_token_hash(f->secret->p, f->secret->len, sha256);
 	cmd.token = (struct wire_blob){ sha256, sizeof(sha256) };
 	propose_cmd(cl, CMD_node_add, &cmd, added, j);
 }
@@ -180,7 +196,8 @@ static void serve_join(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, con
 	(void)conn;
 	if (req->version != WIRE_VERSION)
 		refuse(rq, req->node_name, -EPROTONOSUPPORT);
-	else if (has_ca_key(cl))
+	/* One that is unknown here may have been made a moment ago: the leader knows. */
+	else if (has_ca_key(cl) && (raft_core_is_leader(cl->core) || knows_token(cl, &req->secret)))
 		start_join(cl, rq, false,
 			   &(struct join_fields){ req->node_name, req->host, req->port, &req->secret, &req->csr });
 	else

@@ -268,6 +268,9 @@ Test(config, a_token_is_good_once_and_for_its_time)
 	cr_assert_eq(APPLY(&c, token_add, sha(1), 100, 10), 0);
 	cr_assert_eq(APPLY(&c, token_add, sha(2), 100, 10), 0);
 	cr_assert_eq(APPLY(&c, token_use, sha(3), 20), -EKEYREJECTED);
+	cr_assert_eq(config_token_check(&c, sha(3).p, 20), -EKEYREJECTED);
+	cr_assert_eq(config_token_check(&c, sha(1).p, 100), -EKEYEXPIRED);
+	cr_assert_eq(config_token_check(&c, sha(1).p, 99), 0);
 	cr_assert_eq(APPLY(&c, token_use, (struct wire_blob){ "x", 1 }, 20), -EKEYREJECTED);
 	cr_assert_eq(APPLY(&c, token_use, sha(1), 100), -EKEYEXPIRED, "too late");
 	cr_assert_eq(APPLY(&c, token_use, sha(1), 99), 0);

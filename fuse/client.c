@@ -317,7 +317,21 @@ const struct config *client_config(struct client *cl)
 
 void client_describe(struct client *cl, char *buf, size_t len)
 {
-	confwatch_describe(cl->watch, buf, len);
+	const struct config_node *n = config_node_by_id(confwatch_config(cl->watch), cl->core.server);
+	size_t at;
+
+	if (!config_fs_by_id(confwatch_config(cl->watch), cl->conf.fs))
+		snprintf(buf, len, "no node has told of the filesystem");
+	else if (!n)
+		snprintf(buf, len, "no node can serve the filesystem");
+	else
+		snprintf(buf, len, "%s serves the filesystem: %s", n->name,
+			 cl->last_err ? strerror(-cl->last_err) : "no answer");
+	at = strlen(buf);
+	if (at + 4 < len) {
+		memcpy(buf + at, "; ", 3);
+		confwatch_describe(cl->watch, buf + at + 2, len - at - 2);
+	}
 }
 
 void client_node_conn(struct client *cl, uint32_t node_id, client_conn_done done, void *ctx)

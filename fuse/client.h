@@ -66,7 +66,7 @@ bool client_is_fresh(struct client *cl);
 
 /* The newest configuration known; borrowed until the loop runs on. */
 const struct config *client_config(struct client *cl);
-/* Why nothing is reached yet, for a message: "node1 10.0.0.1:7480: connection refused, ...". */
+/* Why nothing is reached yet, for a message: who serves, and the nodes asked with their addresses. */
 void client_describe(struct client *cl, char *buf, size_t len);
 
 typedef void (*client_conn_done)(void *ctx, int status, struct rpc_conn *conn);

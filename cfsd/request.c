@@ -38,7 +38,7 @@ static struct request *request_new(struct volume *v, const struct msg_info *info
 
 struct request *request_begin(struct volume *v, enum msg_type type, struct rpc_req *rq, const void *msg)
 {
-	return request_new(v, msg_info(type), rq, msg);
+	return request_new(v, msg_info((uint16_t)type), rq, msg);
 }
 
 void request_reply(struct request *r, int status)

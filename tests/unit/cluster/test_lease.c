@@ -195,6 +195,7 @@ Test(lease, a_member_without_a_position_is_never_promoted)
 	beat_at(&b, 3, 11);
 	tick(&b);
 	cr_assert_eq(b.c.fs[0].server, 3);
+	lease_actions_release(&b.out);
 }
 
 Test(lease, a_member_that_is_not_in_sync_is_never_promoted)

@@ -16,6 +16,7 @@
 #include <uthash.h>
 
 #include "common/cleanup.h"
+#include "common/file.h"
 
 /* Directory times have the grain of the kernel's tick: a change this soon after a look may not show. */
 #define GRAIN_NS 100000000ll
@@ -121,46 +122,9 @@ static int make_dirs(const char *state_dir, const char *sub, char *ret_dir, size
 	return 0;
 }
 
-static int write_all(int fd, const char *p, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int replace_file(int dir_fd, const char *id, const char *text)
-{
-	char tmp[JOB_ID_MAX + 16], name[JOB_ID_MAX + 16];
-	_cleanup_close_ int fd = -1;
-	int r;
-
-	snprintf(tmp, sizeof(tmp), ".%s.new", id);
-	snprintf(name, sizeof(name), "%s.json", id);
-	fd = openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return -errno;
-	r = write_all(fd, text, strlen(text));
-	if (!r && renameat(dir_fd, tmp, dir_fd, name) < 0)
-		r = -errno;
-	if (!r && fsync(dir_fd) < 0)
-		r = -errno;
-	if (r < 0)
-		unlinkat(dir_fd, tmp, 0);
-	return r;
-}
-
 static int file_write(const char *state_dir, const char *sub, const char *id, json_t *object)
 {
-	char dir[4096];
-	_cleanup_close_ int fd = -1;
+	char dir[4096], name[JOB_ID_MAX + 16];
 	_cleanup_free_ char *text = NULL;
 	int r;
 
@@ -171,11 +135,9 @@ static int file_write(const char *state_dir, const char *sub, const char *id, js
 	r = make_dirs(state_dir, sub, dir, sizeof(dir));
 	if (r < 0)
 		return r;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
+	snprintf(name, sizeof(name), "%s.json", id);
 	text = json_dumps(object, JSON_COMPACT);
-	return text ? replace_file(fd, id, text) : -ENOMEM;
+	return text ? file_replace(dir, name, text, strlen(text), 0644, true) : -ENOMEM;
 }
 
 static int file_remove(const char *state_dir, const char *sub, const char *id)

@@ -27,6 +27,14 @@ void log_set_level(enum log_level level)
 	atomic_store(&log_level, (int)level);
 }
 
+/* What is logged may come from anybody who can reach a port: it makes no lines of its own and drives no terminal. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 void log_write(enum log_level level, const char *part, const char *fmt, ...)
 {
 	char line[2048];
@@ -48,6 +56,7 @@ void log_write(enum log_level level, const char *part, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
 	va_end(ap);
+	make_printable(line);
 	n = strlen(line);
 	line[n++] = '\n';
 	/* One write: lines of several threads and processes on one stderr do not mix. */

@@ -12,10 +12,10 @@
 
 #include "cluster/cpid.h"
 #include "common/bytes.h"
+#include "common/worker.h"
 #include "procfs-cluster/local.h"
 #include "procfs-cluster/mover.h"
 #include "procfs-cluster/text.h"
-#include "procfs-cluster/worker.h"
 #include "wire/message.h"
 #include "wire/rpc.h"
 

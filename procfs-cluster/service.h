@@ -2,7 +2,7 @@
  * The process service of a node (0x05xx), part of cfsd: answers for the processes that run here, and hands writes to
  * control files on to this node's cfs-migrated once the caller's right to do so is checked.
  *
- * Thread: the loop's. Reading /proc is done on a thread of its own (worker.h), one request after the other.
+ * Thread: the loop's. Reading /proc is done on a thread of its own (common/worker.h), one request after the other.
  */
 #ifndef CFS_PROCFS_SERVICE_H
 #define CFS_PROCFS_SERVICE_H

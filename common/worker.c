@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A loop with nothing on it but a mailbox; when that is closed, the loop and the thread end. */
-#include "procfs-cluster/worker.h"
+#include "common/worker.h"
 
 #include <assert.h>
 #include <errno.h>

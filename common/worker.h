@@ -1,9 +1,10 @@
 /*
- * One thread that does one thing after the other: what may wait for a process's memory lock must neither hold the main
- * loop up nor use up libuv's pool, which fsync needs.
+ * One thread that does one thing after the other, for a loop that must not wait: not for a disk (the cluster thread), nor
+ * for a process's memory lock. Not libuv's pool: fsync needs that, and its way back is not for a real-time thread
+ * (mailbox.c).
  */
-#ifndef CFS_PROCFS_WORKER_H
-#define CFS_PROCFS_WORKER_H
+#ifndef CFS_COMMON_WORKER_H
+#define CFS_COMMON_WORKER_H
 
 #include <uv.h>
 

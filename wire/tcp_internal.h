@@ -28,8 +28,8 @@ struct stream {
 	const struct stream_events *ev; /* NULL: accepted and not attached */
 	void *ctx;
 	struct tls_stream *tls;
-	struct wire_writer plain, wire;
-	size_t plain_done, wire_done; /* of these buffers */
+	struct wire_writer plain, wire, sending;
+	size_t plain_done; /* of it, in `wire` already */
 	bool secured, ended, closing, write_pending;
 	bool deaf; /* the user wants no more bytes */
 	char address[64];

@@ -2,12 +2,14 @@
  * TCP, with TLS when there is an identity. One struct stream per socket; loop thread only.
  *
  * Sending: rpc appends frames to `plain`. A flush turns slices of it into `wire` (encrypted, or as they are) and gives
- * these to the kernel; what the kernel does not take waits in one uv_write, and `plain` grows meanwhile, so that many
- * small messages become one record and one system call. Receiving: ciphertext comes into one buffer shared by all
+ * these to the kernel; what the kernel does not take waits in `sending`, under one uv_write, and `plain` grows meanwhile,
+ * so that many small messages become one record and one system call. `sending` is not touched until it was taken: `wire`
+ * may grow at any time, by what TLS answers of its own accord. Receiving: ciphertext comes into one buffer shared by all
  * streams of the loop and is decrypted straight into the frame at hand.
  *
  * Memory: a stream lives until libuv has closed its handle, whatever happens inside its events.
  */
+#include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -23,6 +25,7 @@ enum {
 	KEEPALIVE_INTERVAL_S = 2,
 	KEEPALIVE_COUNT = 3,
 	USER_TIMEOUT_MS = 10000,
+	ANSWERS_MAX = 1 << 20, /* ciphertext that waits: more than a slice and TLS' own messages cannot come together */
 };
 
 void tcp_stream_end(struct stream *s, int err, const char *reason)
@@ -37,12 +40,19 @@ void tcp_stream_end(struct stream *s, int err, const char *reason)
 
 /* ---- sending ---- */
 
+static void empty(struct wire_writer *w)
+{
+	w->len = 0;
+	if (w->cap > KEEP_CAP)
+		wire_writer_release(w);
+}
+
 static void written(uv_write_t *req, int status)
 {
 	struct stream *s = req->data;
 
 	s->write_pending = false;
-	s->wire_done = s->wire.len;
+	empty(&s->sending);
 	if (status == UV_ECANCELED)
 		return;
 	if (status < 0)
@@ -60,19 +70,13 @@ static ssize_t try_write(struct stream *s, uint8_t *p, size_t len)
 	return r == UV_EAGAIN ? 0 : r;
 }
 
-static void empty(struct wire_writer *w, size_t *done)
-{
-	w->len = *done = 0;
-	if (w->cap > KEEP_CAP)
-		wire_writer_release(w);
-}
-
 /* What has been sent leaves the front once it is more than what is left: amortized, every byte moves at most once. */
 static void plain_advance(struct stream *s, size_t n)
 {
 	s->plain_done += n;
 	if (s->plain_done == s->plain.len) {
-		empty(&s->plain, &s->plain_done);
+		empty(&s->plain);
+		s->plain_done = 0;
 	} else if (s->plain_done > SLICE_SIZE && s->plain_done > s->plain.len / 2) {
 		s->plain.len -= s->plain_done;
 		memmove(s->plain.buf, s->plain.buf + s->plain_done, s->plain.len);
@@ -106,11 +110,17 @@ static int fill_wire(struct stream *s)
 	return 1;
 }
 
-static int write_rest(struct stream *s)
+/* `wire` without its first N bytes. */
+static int write_rest(struct stream *s, size_t n)
 {
-	uv_buf_t buf = uv_buf_init((char *)s->wire.buf + s->wire_done, (unsigned)(s->wire.len - s->wire_done));
+	struct wire_writer idle = s->sending;
+	uv_buf_t buf;
 	int r;
 
+	assert(!idle.len);
+	s->sending = s->wire;
+	s->wire = idle;
+	buf = uv_buf_init((char *)s->sending.buf + n, (unsigned)(s->sending.len - n));
 	s->writing.data = s;
 	r = uv_write(&s->writing, (uv_stream_t *)&s->handle, &buf, 1, written);
 	if (!r)
@@ -124,20 +134,17 @@ static int flush_step(struct stream *s)
 	ssize_t n;
 	int r;
 
-	if (s->wire_done == s->wire.len) {
-		empty(&s->wire, &s->wire_done);
+	if (!s->wire.len) {
 		r = fill_wire(s);
 		if (r <= 0)
 			return r;
 	}
-	n = try_write(s, s->wire.buf + s->wire_done, s->wire.len - s->wire_done);
+	n = try_write(s, s->wire.buf, s->wire.len);
 	if (n < 0)
 		return (int)n;
-	s->wire_done += (size_t)n;
-	if (s->wire_done < s->wire.len) {
-		r = write_rest(s);
-		return r;
-	}
+	if ((size_t)n < s->wire.len)
+		return write_rest(s, (size_t)n);
+	empty(&s->wire);
 	return 1;
 }
 
@@ -153,7 +160,7 @@ void tcp_stream_flush(struct stream *s)
 
 size_t tcp_stream_backlog(const struct stream *s)
 {
-	return s->plain.len - s->plain_done + s->wire.len - s->wire_done;
+	return s->plain.len - s->plain_done + s->wire.len + s->sending.len;
 }
 
 /* ---- receiving ---- */
@@ -205,10 +212,20 @@ static void receive_tls(struct stream *s)
 	}
 }
 
+/* TLS answers some messages by itself (KeyUpdate): one who sends many and takes no answers does not fill our memory. */
+static bool answers_pile_up(const struct stream *s)
+{
+	return s->wire.len > ANSWERS_MAX;
+}
+
 static void take_tls(struct stream *s, const uint8_t *p, size_t len)
 {
 	int r;
 
+	if (answers_pile_up(s)) {
+		tcp_stream_end(s, -ENOBUFS, "takes no answers");
+		return;
+	}
 	tls_stream_lend(s->tls, p, len);
 	if (!s->secured) {
 		r = tls_stream_handshake(s->tls);
@@ -271,6 +288,7 @@ static void stream_closed(uv_handle_t *h)
 	tls_stream_free(s->tls);
 	wire_writer_release(&s->plain);
 	wire_writer_release(&s->wire);
+	wire_writer_release(&s->sending);
 	tcp_unref(s->tcp);
 	free(s);
 }

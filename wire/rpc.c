@@ -364,6 +364,12 @@ static void received_request(struct rpc_conn *conn, struct frame *frame)
 		not_permitted(conn, info);
 	} else if (!service->fn) {
 		refuse = -ENOSYS;
+	} else if (rpc_conn_is_newcomer(conn) && conn->nr_reqs) {
+		/* Who has proved nothing has one question at a time. */
+		log_warn("wire", "%s asks more before it has an answer, and has said no hello: connection dropped",
+			 conn->peer.address);
+		refuse = -ENOBUFS;
+		rpc_conn_fail(conn, -ENOBUFS);
 	} else if (conn->nr_reqs >= RPC_HELD_MAX || conn->held_bytes > RPC_HELD_BYTES_MAX) {
 		log_error("wire", "%s has %u unanswered requests of %zu bytes: connection dropped", conn->peer.address,
 			  conn->nr_reqs, conn->held_bytes);
@@ -457,6 +463,7 @@ int rpc_new(uv_loop_t *loop, const struct rpc_self *self, struct tls_identity *t
 	rpc->loop = loop;
 	rpc->self = *self;
 	rpc->timer_due = UINT64_MAX;
+	rpc->new_timeout_ms = RPC_NEW_TIMEOUT_MS;
 	rpc->refs = 3;
 	rpc->timer.data = rpc->prepare.data = rpc;
 	uv_timer_init(loop, &rpc->timer);
@@ -487,6 +494,8 @@ void rpc_free(struct rpc *rpc)
 	rpc->freed = true;
 	while (rpc->conns)
 		rpc_conn_close(rpc->conns);
+	while (rpc->newcomers)
+		rpc_conn_close(rpc->newcomers);
 	rpc->transport->ops->free(rpc->transport);
 	uv_close((uv_handle_t *)&rpc->timer, handle_closed);
 	uv_close((uv_handle_t *)&rpc->prepare, handle_closed);

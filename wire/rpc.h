@@ -68,6 +68,13 @@ void rpc_free(struct rpc *rpc);
 void rpc_handle(struct rpc *rpc, enum msg_type type, rpc_handler handler, void *ctx);
 /* For accepted connections: told when one is up and when it is gone. EVENTS is copied. */
 void rpc_on_accept(struct rpc *rpc, const struct rpc_conn_events *events, void *ctx);
+/*
+ * Asked about every peer whose certificate is good, at hello: 0, or why it must not come in (-EKEYREVOKED: the node was
+ * removed). No gate: all may. rpc_check_gate() asks again about all that are in and drops those who must go.
+ */
+typedef int (*rpc_gate)(void *ctx, uint32_t node_id);
+void rpc_set_gate(struct rpc *rpc, rpc_gate gate, void *ctx);
+void rpc_check_gate(struct rpc *rpc);
 /* HOST is a numeric address. PORT 0 picks one; ret_port (may be NULL) tells. 0 or -errno. */
 int rpc_listen(struct rpc *rpc, const char *host, uint16_t port, uint16_t *ret_port);
 

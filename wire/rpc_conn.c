@@ -24,21 +24,28 @@ void rpc_conn_fail(struct rpc_conn *conn, int err)
 	rpc_mark_dirty(conn);
 }
 
+bool rpc_conn_is_newcomer(const struct rpc_conn *conn)
+{
+	return !conn->dialled && conn->state < CONN_UP;
+}
+
 /* Takes it out of everything but the stream; requests that are still being worked on find nobody to answer. */
 static void detach(struct rpc_conn *conn)
 {
 	struct rpc *rpc = conn->rpc;
 	struct rpc_req *rq, *next;
 
-	if (!conn->dialled) {
-		rpc->nr_accepted--;
-		if (conn->state != CONN_UP)
-			rpc->nr_new--;
+	if (rpc_conn_is_newcomer(conn)) {
+		rpc->nr_new--;
+		DL_DELETE(rpc->newcomers, conn);
+	} else {
+		DL_DELETE(rpc->conns, conn);
 	}
+	if (!conn->dialled)
+		rpc->nr_accepted--;
 	if (conn->is_dirty)
 		DL_DELETE2(rpc->dirty, conn, dirty_prev, dirty_next);
 	conn->is_dirty = false;
-	DL_DELETE(rpc->conns, conn);
 	rpc_due_remove(rpc, &conn->setup);
 	DL_FOREACH_SAFE(conn->reqs, rq, next) {
 		rq->conn = NULL;
@@ -75,8 +82,11 @@ void rpc_conn_drop(struct rpc_conn *conn)
 
 static void go_up(struct rpc_conn *conn)
 {
-	if (!conn->dialled)
+	if (!conn->dialled) {
 		conn->rpc->nr_new--;
+		DL_DELETE(conn->rpc->newcomers, conn);
+		DL_APPEND(conn->rpc->conns, conn);
+	}
 	conn->state = CONN_UP;
 	conn->parser.max = WIRE_FRAME_MAX;
 	rpc_due_remove(conn->rpc, &conn->setup);
@@ -94,6 +104,17 @@ void rpc_conn_other_version(struct rpc_conn *conn, const struct frame_header *h)
 	rpc_conn_fail(conn, -EPROTONOSUPPORT);
 }
 
+static int ask_gate(const struct rpc_conn *conn, uint32_t node_id)
+{
+	const struct rpc *rpc = conn->rpc;
+	int r = rpc->gate ? rpc->gate(rpc->gate_ctx, node_id) : 0;
+
+	if (r < 0)
+		log_warn("wire", "%s is node %u, which may not come in (%s): connection refused", conn->peer.address, node_id,
+			 r == -EKEYREVOKED ? "it was removed from the cluster" : strerror(-r));
+	return r;
+}
+
 /* NODE_ID as the other end calls itself: it must be what its certificate proves. */
 static int check_identity(struct rpc_conn *conn, uint64_t cluster_id, uint32_t node_id)
 {
@@ -101,7 +122,8 @@ static int check_identity(struct rpc_conn *conn, uint64_t cluster_id, uint32_t n
 	uint32_t proven;
 
 	if (rpc->transport->ops->proven_node(conn->stream, &proven) && proven != node_id) {
-		log_error("wire", "%s says it is node %u, its certificate says %u: connection refused",
+		log_error("wire", proven ? "%s says it is node %u, its certificate says %u: connection refused" :
+					   "%s says it is node %u and has no certificate of a node: connection refused",
 			  conn->peer.address, node_id, proven);
 		return -EKEYREJECTED;
 	}
@@ -110,7 +132,7 @@ static int check_identity(struct rpc_conn *conn, uint64_t cluster_id, uint32_t n
 			  conn->peer.address, (unsigned long long)cluster_id, (unsigned long long)rpc->self.cluster_id);
 		return -EACCES;
 	}
-	return node_id ? 0 : -EACCES;
+	return node_id ? ask_gate(conn, node_id) : -EACCES;
 }
 
 static void set_peer(struct rpc_conn *conn, uint32_t node_id, enum rpc_role role, const char *node_name)
@@ -279,7 +301,47 @@ static void use_stream(struct rpc_conn *conn, struct stream *s)
 	conn->stream = s;
 	snprintf(conn->peer.address, sizeof(conn->peer.address), "%s", rpc->transport->ops->address(s));
 	rpc->refs++;
-	DL_APPEND(rpc->conns, conn);
+	if (conn->dialled)
+		DL_APPEND(rpc->conns, conn);
+	else
+		DL_APPEND(rpc->newcomers, conn);
+}
+
+static bool same_host(const struct rpc_conn *a, const struct rpc_conn *b)
+{
+	size_t len = (size_t)(strrchr(a->peer.address, ':') - a->peer.address);
+
+	return !strncmp(a->peer.address, b->peer.address, len + 1);
+}
+
+/*
+ * All places of those who have not said hello are taken: the oldest one of the host that holds the most has to go. So
+ * who fills them pays for it, and not a node that is just joining.
+ */
+static void displace_one(struct rpc *rpc)
+{
+	struct rpc_conn *worst = NULL, *c, *other;
+	unsigned most = 0;
+
+	DL_FOREACH(rpc->newcomers, c) {
+		unsigned n = 0;
+
+		DL_FOREACH(rpc->newcomers, other)
+			n += same_host(c, other);
+		if (n > most) {
+			most = n;
+			worst = c;
+		}
+	}
+	rpc->nr_displaced++;
+	if (uv_now(rpc->loop) >= rpc->complain_ms) {
+		log_warn("wire", "%u connections have said no hello, %u of them from where %s is: %u displaced by newer ones",
+			 rpc->nr_new, most, worst->peer.address, rpc->nr_displaced);
+		rpc->nr_displaced = 0;
+		rpc->complain_ms = uv_now(rpc->loop) + RPC_COMPLAIN_MS;
+	}
+	worst->err = -EBUSY;
+	rpc_conn_drop(worst);
 }
 
 void rpc_accepted(void *ctx, struct stream *s)
@@ -287,8 +349,10 @@ void rpc_accepted(void *ctx, struct stream *s)
 	struct rpc *rpc = ctx;
 	struct rpc_conn *conn = NULL;
 
-	if (rpc->nr_accepted < RPC_ACCEPTED_MAX && rpc->nr_new < RPC_NEW_MAX)
-		conn = conn_new(rpc, false, RPC_NEW_TIMEOUT_MS);
+	if (rpc->nr_new == RPC_NEW_MAX)
+		displace_one(rpc);
+	if (rpc->nr_accepted < RPC_ACCEPTED_MAX)
+		conn = conn_new(rpc, false, rpc->new_timeout_ms);
 	if (!conn) {
 		log_warn("wire", "%s: too many connections", rpc->transport->ops->address(s));
 		rpc->transport->ops->close(s);
@@ -325,6 +389,23 @@ int rpc_connect(struct rpc *rpc, const char *host, uint16_t port, uint32_t timeo
 }
 
 /* ---- for the user ---- */
+
+void rpc_set_gate(struct rpc *rpc, rpc_gate gate, void *ctx)
+{
+	rpc->gate = gate;
+	rpc->gate_ctx = ctx;
+}
+
+void rpc_check_gate(struct rpc *rpc)
+{
+	struct rpc_conn *conn;
+	int r;
+
+	/* Marked, not dropped: the list stays as it is. */
+	DL_FOREACH(rpc->conns, conn)
+		if (conn->state == CONN_UP && !conn->err && (r = ask_gate(conn, conn->peer.node_id)) < 0)
+			rpc_conn_fail(conn, r);
+}
 
 const struct rpc_peer *rpc_conn_peer(const struct rpc_conn *conn)
 {

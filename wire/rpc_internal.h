@@ -15,9 +15,10 @@
 /* Limits on what others can make us hold; a connection that exceeds one is dropped. */
 enum {
 	RPC_ACCEPTED_MAX = 4096,	  /* accepted connections of one rpc */
-	RPC_NEW_MAX = 256,		  /* of these, before hello */
+	RPC_NEW_MAX = 256,		  /* of these, before hello; one more displaces one of them */
 	RPC_NEW_FRAME_MAX = 128 << 10,	  /* largest body before hello */
-	RPC_NEW_TIMEOUT_MS = 60000,	  /* an accepted connection that has not said hello; long enough to join */
+	RPC_NEW_TIMEOUT_MS = 20000,	  /* an accepted connection that has not said hello; long enough to join */
+	RPC_COMPLAIN_MS = 10000,	  /* between two lines about connections displaced */
 	RPC_HELD_MAX = 65536,		  /* unanswered requests of one connection */
 	RPC_HELD_BYTES_MAX = 1 << 30,	  /* their bodies */
 	RPC_CALL_BACKLOG_MAX = 64 << 20,  /* rpc_call() and rpc_send() are refused beyond */
@@ -42,9 +43,15 @@ struct rpc {
 	struct rpc_service *services; /* one per row of the message table */
 	struct rpc_conn_events accept_events;
 	void *accept_ctx;
-	struct rpc_conn *conns; /* all that are not closed */
+	struct rpc_conn *conns;	    /* all that are not closed, but for */
+	struct rpc_conn *newcomers; /* those accepted that have not said hello, the oldest first */
 	struct rpc_conn *dirty; /* something to send, or to be dropped; served before the loop sleeps */
 	unsigned nr_accepted, nr_new;
+	unsigned nr_displaced; /* not yet told of */
+	uint64_t complain_ms;  /* not before */
+	uint32_t new_timeout_ms; /* RPC_NEW_TIMEOUT_MS; shorter in tests */
+	rpc_gate gate;
+	void *gate_ctx;
 	struct deadlines deadlines;
 	uv_timer_t timer;
 	uint64_t timer_due;
@@ -87,7 +94,7 @@ struct rpc_conn {
 	struct rpc_req *reqs; /* unanswered */
 	unsigned nr_reqs;
 	size_t held_bytes;	/* their bodies */
-	struct rpc_conn *prev, *next;		  /* rpc->conns */
+	struct rpc_conn *prev, *next;		  /* rpc->conns or rpc->newcomers */
 	struct rpc_conn *dirty_prev, *dirty_next; /* rpc->dirty */
 };
 
@@ -121,6 +128,8 @@ void rpc_accepted(void *ctx, struct stream *s);
 void rpc_conn_fail(struct rpc_conn *conn, int err);
 /* The dropping itself: completes calls, tells the user, closes. */
 void rpc_conn_drop(struct rpc_conn *conn);
+/* An accepted connection that has not said hello. */
+bool rpc_conn_is_newcomer(const struct rpc_conn *conn);
 /* Frames of another version: the only thing that is understood of them is who must be told. */
 void rpc_conn_other_version(struct rpc_conn *conn, const struct frame_header *h);
 void rpc_serve_hello(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg);

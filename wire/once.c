@@ -122,22 +122,31 @@ static int try_peer(struct once *o, const struct once_peer *peer, uint32_t timeo
 	return o->status;
 }
 
+/* Somebody was there and had something to say. */
+static bool is_telling(int r)
+{
+	return r != -ECONNREFUSED && r != -ETIMEDOUT && r != -EHOSTUNREACH && r != -ENETUNREACH && r != -EREMCHG;
+}
+
+/* The first answer, or else the most telling reason why there is none. */
 static int try_all(struct once *o, const struct once_peer *peers, size_t nr_peers, uint32_t timeout_ms)
 {
 	uint64_t end = uv_now(&o->loop) + timeout_ms, left;
-	int r = -EINVAL;
+	int why = -EINVAL, r;
 
 	for (size_t i = 0; i < nr_peers; i++) {
 		uv_update_time(&o->loop);
 		left = end > uv_now(&o->loop) ? end - uv_now(&o->loop) : 0;
 		if (i && !left)
-			return -ETIMEDOUT;
+			break;
 		o->sent = false;
 		r = try_peer(o, &peers[i], (uint32_t)(left / (nr_peers - i)));
 		if (r != -EREMCHG && (!r || o->sent))
-			break;
+			return r;
+		if (!i || (is_telling(r) && !is_telling(why)))
+			why = r;
 	}
-	return r;
+	return why;
 }
 
 int once_call(const struct once_peer *peers, size_t nr_peers, const struct rpc_self *self, struct tls_identity *tls,

@@ -40,6 +40,7 @@ struct cfsd {
 	struct file_service *files;
 	struct proc_service *procs;
 	struct child *migrated;
+	struct config *config; /* the newest; NULL: none yet */
 };
 
 /* ---- options ---- */
@@ -127,10 +128,31 @@ static void change(void *ctx, uint32_t fs, uint64_t expected, uint32_t server, c
 
 /* ---- events of the cluster ---- */
 
+/* A removed node has a good certificate still. */
+static int may_come_in(void *ctx, uint32_t node_id)
+{
+	struct cfsd *d = ctx;
+
+	return d->config && config_node_was_removed(d->config, node_id) ? -EKEYREVOKED : 0;
+}
+
+static void keep_config(struct cfsd *d, const struct config *c)
+{
+	struct config *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return; /* the next one will do */
+	*copy = *c;
+	free(d->config);
+	d->config = copy;
+	rpc_check_gate(d->rpc);
+}
+
 static void on_config(void *ctx, const struct config *c)
 {
 	struct cfsd *d = ctx;
 
+	keep_config(d, c);
 	if (d->files)
 		file_service_config(d->files, c);
 }
@@ -200,6 +222,7 @@ static int start_listening(struct cfsd *d)
 	r = rpc_new(&d->loop, &self, d->tls, &d->rpc);
 	if (r < 0)
 		return r;
+	rpc_set_gate(d->rpc, may_come_in, d);
 	r = rpc_listen(d->rpc, d->id.host, port, NULL);
 	if (r < 0)
 		log_error("cfsd", "cannot listen on %s port %u: %s", d->id.host, port, strerror(-r));
@@ -334,6 +357,7 @@ static int run(struct cfsd *d)
 		 d->id.cluster_name, d->id.host, d->id.port, d->id.port + MIGRATED_PORT);
 	uv_run(&d->loop, UV_RUN_DEFAULT);
 	tls_identity_free(d->tls);
+	free(d->config);
 	log_info("cfsd", "stopped");
 	return 0;
 }

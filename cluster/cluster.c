@@ -1,7 +1,7 @@
 /*
  * The cluster thread: start, the functions of cluster.h, goodbye, end. What runs on it is in raft_io.c (consensus),
  * links.c (connections), heartbeat.c (leases), propose.c, config_io.c, join.c. The thread never waits for a disk but at
- * start and end; the log has a writer thread of its own, the config file a worker.
+ * start and end: the log has a writer thread of its own, all other files a worker.
  *
  * The user's thread and this one talk by letters (common/mailbox.h); leases and positions are read and written by any.
  */
@@ -18,6 +18,7 @@
 #include "cluster/internal.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/worker.h"
 
 enum {
 	STACK_SIZE = 512 << 10,
@@ -97,6 +98,7 @@ static void finish(struct cluster *cl)
 	rpc_free(cl->rpc); /* ends what was sent with -ECANCELED */
 	propose_complete(cl);
 	raft_io_stop(cl);
+	worker_free(cl->worker);
 	mailbox_free(cl->mb);
 }
 
@@ -145,6 +147,14 @@ static void on_tick(uv_timer_t *t)
 		finish(cl);
 }
 
+/* A removed node has a good certificate still. */
+static int may_come_in(void *ctx, uint32_t node_id)
+{
+	struct cluster *cl = ctx;
+
+	return config_node_was_removed(cl->config, node_id) ? -EKEYREVOKED : 0;
+}
+
 static int listen_at(struct cluster *cl)
 {
 	struct rpc_self self = { cl->id.cluster_id, cl->id.id, RPC_ROLE_NODE, cl->id.name };
@@ -153,6 +163,7 @@ static int listen_at(struct cluster *cl)
 	if (r < 0)
 		return r;
 	rpc_on_accept(cl->rpc, &links_accept_events, cl);
+	rpc_set_gate(cl->rpc, may_come_in, cl);
 	raft_io_serve(cl);
 	propose_serve(cl);
 	heartbeat_serve(cl);
@@ -167,7 +178,9 @@ static int begin(struct cluster *cl)
 
 	if (r < 0)
 		return r;
-	r = listen_at(cl);
+	r = worker_new(&cl->loop, &cl->worker);
+	if (!r)
+		r = listen_at(cl);
 	if (r < 0) {
 		log_error("cluster", "%s:%u: %s", cl->id.host, cl->id.port, strerror(-r));
 	} else {
@@ -180,6 +193,7 @@ static int begin(struct cluster *cl)
 			rpc_free(cl->rpc);
 		if (cl->raft_timer.data)
 			uv_close((uv_handle_t *)&cl->raft_timer, NULL);
+		worker_free(cl->worker);
 		mailbox_free(cl->mb);
 		return r;
 	}
@@ -217,6 +231,8 @@ static int load(struct cluster *cl)
 
 	if (!r)
 		r = tls_identity_load(cl->tls_dir, &cl->tls);
+	if (!r)
+		r = join_load(cl);
 	if (!r)
 		r = raft_io_open(cl);
 	if (r < 0)

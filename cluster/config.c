@@ -7,8 +7,8 @@
 
 #include "common/bytes.h"
 
-/* First field of the bytes; raised when the layout changes, refused when higher. */
-enum { CONFIG_FORMAT = 1 };
+/* First field of the bytes; raised when the layout changes, refused when higher. 2: tokens with node and key. */
+enum { CONFIG_FORMAT = 2 };
 
 const struct config_node *config_node_by_id(const struct config *c, uint32_t id)
 {
@@ -40,6 +40,11 @@ const struct config_fs *config_fs_by_name(const struct config *c, const char *na
 		if (!strcmp(c->fs[i].name, name))
 			return &c->fs[i];
 	return NULL;
+}
+
+bool config_node_was_removed(const struct config *c, uint32_t id)
+{
+	return id && id < c->next_node_id && !config_node_by_id(c, id);
 }
 
 static bool has_id(const uint32_t *ids, size_t nr_ids, uint32_t id)
@@ -160,11 +165,13 @@ static void put_fs(struct wire_writer *w, const struct config_fs *fs)
 
 static void put_token(struct wire_writer *w, const struct config_token *t)
 {
-	struct wire_blob sha = { t->sha256, sizeof(t->sha256) };
+	struct wire_blob sha = { t->sha256, sizeof(t->sha256) }, key = { t->key, sizeof(t->key) };
 
 	wire_put_blob(w, &sha);
 	wire_put_u64(w, &t->expires);
 	put_u8(w, t->used);
+	put_u32(w, t->node);
+	wire_put_blob(w, &key);
 }
 
 int config_encode(const struct config *c, void **ret_buf, size_t *ret_len)
@@ -253,15 +260,23 @@ static int get_fs(struct wire_reader *r, struct config_fs *fs)
 	return fs->id ? 0 : -EBADMSG;
 }
 
-static int get_token(struct wire_reader *r, struct config_token *t)
+static int get_sha256(struct wire_reader *r, uint8_t ret_sha256[32])
 {
-	struct wire_blob sha;
+	struct wire_blob b;
 
-	if (wire_get_blob(r, &sha) < 0 || sha.len != sizeof(t->sha256) || wire_get_u64(r, &t->expires) < 0 ||
-	    get_flag(r, &t->used) < 0)
+	if (wire_get_blob(r, &b) < 0 || b.len != 32)
 		return -EBADMSG;
-	memcpy(t->sha256, sha.p, sizeof(t->sha256));
+	memcpy(ret_sha256, b.p, 32);
 	return 0;
+}
+
+static int get_token(struct wire_reader *r, uint32_t format, struct config_token *t)
+{
+	if (get_sha256(r, t->sha256) < 0 || wire_get_u64(r, &t->expires) < 0 || get_flag(r, &t->used) < 0)
+		return -EBADMSG;
+	if (format < 2)
+		return 0;
+	return wire_get_u32(r, &t->node) < 0 ? -EBADMSG : get_sha256(r, t->key);
 }
 
 /* A count of things that follow, at most MAX. */
@@ -275,7 +290,7 @@ static int get_count(struct wire_reader *r, size_t max, size_t *ret)
 	return 0;
 }
 
-static int get_lists(struct wire_reader *r, struct config *c)
+static int get_lists(struct wire_reader *r, uint32_t format, struct config *c)
 {
 	if (get_count(r, CONFIG_NODES_MAX, &c->nr_nodes) < 0)
 		return -EBADMSG;
@@ -290,7 +305,7 @@ static int get_lists(struct wire_reader *r, struct config *c)
 	if (get_count(r, CONFIG_TOKENS_MAX, &c->nr_tokens) < 0)
 		return -EBADMSG;
 	for (size_t i = 0; i < c->nr_tokens; i++)
-		if (get_token(r, &c->tokens[i]) < 0)
+		if (get_token(r, format, &c->tokens[i]) < 0)
 			return -EBADMSG;
 	return 0;
 }
@@ -312,7 +327,7 @@ int config_decode(const void *buf, size_t len, struct config *ret_c)
 		return -ENOMEM;
 	if (wire_get_u64(&r, &c->version) == 0 && wire_get_u64(&r, &c->cluster_id) == 0 &&
 	    get_text(&r, c->name, sizeof(c->name)) == 0 && wire_get_u32(&r, &c->next_node_id) == 0 &&
-	    get_lists(&r, c) == 0 && r.p == r.end) {
+	    get_lists(&r, format, c) == 0 && r.p == r.end) {
 		*ret_c = *c;
 		e = 0;
 	}

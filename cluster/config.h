@@ -56,11 +56,16 @@ struct config_fs {
 	size_t nr_in_sync;
 };
 
-/* A join token: only its hash is kept; a used one stays a while, so that its second use is told from a wrong token. */
+/*
+ * A join token: only its hash is kept; a used one stays a while, so that its second use is told from a wrong token, and
+ * that who used it can be given the same answer twice.
+ */
 struct config_token {
 	uint8_t sha256[32];
 	uint64_t expires; /* unix seconds */
 	bool used;
+	uint32_t node;	 /* that it was used for; 0: none */
+	uint8_t key[32]; /* SHA-256 of that node's public key */
 };
 
 struct config {
@@ -84,8 +89,10 @@ bool config_fs_in_sync(const struct config_fs *fs, uint32_t node);
 bool config_fs_is_member(const struct config_fs *fs, uint32_t node);
 const char *node_state_name(enum node_state s);
 bool node_state_may_follow(enum node_state from, enum node_state to);
-/* Would a join with the token of this hash be taken at NOW (unix seconds)? 0, -EKEYREJECTED: unknown, -EKEYEXPIRED. */
-int config_token_check(const struct config *c, const uint8_t sha256[32], uint64_t now);
+/* An id that was given out and is not there any more. One that C is too old to know is not: ids only grow. */
+bool config_node_was_removed(const struct config *c, uint32_t id);
+/* What node_join of this token and key would say at NOW (unix seconds): 0, -EKEYREJECTED: unknown token, -EKEYEXPIRED. */
+int config_token_check(const struct config *c, const uint8_t sha256[32], const uint8_t key[32], uint64_t now);
 /* Sets the lists from ids in any order, sorted and without doubles; -E2BIG. */
 int config_ids_set(uint32_t *ids, size_t *nr_ids, size_t max, const uint32_t *from, size_t nr_from);
 

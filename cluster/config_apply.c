@@ -16,6 +16,11 @@ static struct config_node *node_of(struct config *c, uint32_t id)
 	return (struct config_node *)config_node_by_id(c, id);
 }
 
+static struct config_node *node_of_name(struct config *c, const char *name)
+{
+	return (struct config_node *)config_node_by_name(c, name);
+}
+
 static struct config_fs *fs_of(struct config *c, uint32_t id)
 {
 	return (struct config_fs *)config_fs_by_id(c, id);
@@ -39,58 +44,137 @@ static int apply_bootstrap(struct config *c, const struct cmd_bootstrap *cmd)
 	return c->cluster_id ? -EEXIST : config_decode(cmd->config.p, cmd->config.len, c);
 }
 
-/* The entry of an unused, unexpired token. */
-static int token_find(struct config *c, const struct wire_blob *sha256, uint64_t now, struct config_token **ret_token)
+static struct config_token *token_find(struct config *c, const struct wire_blob *sha256)
 {
-	for (size_t i = 0; i < c->nr_tokens; i++) {
-		struct config_token *t = &c->tokens[i];
-
-		if (sha256->len != sizeof(t->sha256) || memcmp(t->sha256, sha256->p, sizeof(t->sha256)))
-			continue;
-		if (t->used || now >= t->expires)
-			return -EKEYEXPIRED;
-		*ret_token = t;
-		return 0;
-	}
-	return -EKEYREJECTED;
+	for (size_t i = 0; i < c->nr_tokens; i++)
+		if (sha256->len == sizeof(c->tokens[i].sha256) && !memcmp(c->tokens[i].sha256, sha256->p, sha256->len))
+			return &c->tokens[i];
+	return NULL;
 }
 
-int config_token_check(const struct config *c, const uint8_t sha256[32], uint64_t now)
+/* An unused, unexpired token. */
+static int token_take(struct config *c, const struct wire_blob *sha256, uint64_t now, struct config_token **ret_token)
 {
+	struct config_token *t = token_find(c, sha256);
+
+	if (!t)
+		return -EKEYREJECTED;
+	if (t->used || now >= t->expires)
+		return -EKEYEXPIRED;
+	*ret_token = t;
+	return 0;
+}
+
+/* The node that the holder of KEY got for token T, as long as it has not come up; else NULL. */
+static struct config_node *joined_by(struct config *c, const struct config_token *t, const uint8_t key[32], uint64_t now)
+{
+	struct config_node *n = t && t->used && now < t->expires ? node_of(c, t->node) : NULL;
+
+	return n && n->state == NODE_NEVERUP && !memcmp(t->key, key, sizeof(t->key)) ? n : NULL;
+}
+
+int config_token_check(const struct config *c, const uint8_t sha256[32], const uint8_t key[32], uint64_t now)
+{
+	struct wire_blob b = { sha256, sizeof(((struct config_token *)0)->sha256) };
+	struct config *same = (struct config *)c;
 	struct config_token *t;
 
-	return token_find((struct config *)c, &(struct wire_blob){ sha256, sizeof(t->sha256) }, now, &t);
+	return joined_by(same, token_find(same, &b), key, now) ? 0 : token_take(same, &b, now, &t);
+}
+
+/* Checks, then adds it, in the place of one that never came up: its own of an earlier try, or another of this name. */
+static int add_node(struct config *c, const char *name, const char *host, uint16_t port, struct config_node *earlier)
+{
+	struct config_node *same = node_of_name(c, name), *n = earlier ? earlier : same;
+
+	if (!name_is_good(name, sizeof(n->name)) || !name_is_good(host, sizeof(n->host)) || !port)
+		return -EINVAL;
+	if (same && same != earlier && (earlier || same->state != NODE_NEVERUP))
+		return -EEXIST;
+	if ((!n && c->nr_nodes == CONFIG_NODES_MAX) || (!earlier && c->next_node_id > CONFIG_NODE_ID_MAX))
+		return -ENOSPC;
+	if (!n)
+		n = &c->nodes[c->nr_nodes++];
+	*n = (struct config_node){ .id = earlier ? earlier->id : c->next_node_id++, .port = port, .state = NODE_NEVERUP };
+	strcpy(n->name, name);
+	strcpy(n->host, host);
+	return (int)n->id;
 }
 
 static int apply_node_add(struct config *c, const struct cmd_node_add *cmd)
 {
-	const struct config_node *same = config_node_by_name(c, cmd->node_name);
 	struct config_token *token = NULL;
-	struct config_node *n;
-	int r;
+	int r = cmd->token.len ? token_take(c, &cmd->token, cmd->now, &token) : 0;
 
-	if (!name_is_good(cmd->node_name, sizeof(n->name)) || !name_is_good(cmd->host, sizeof(n->host)) || !cmd->port)
-		return -EINVAL;
-	if (cmd->token.len) {
-		r = token_find(c, &cmd->token, cmd->now, &token);
-		if (r < 0)
-			return r;
-	}
-	/* The old entry of a join that was never finished makes room; its id is not given out again. */
-	if (same && same->state != NODE_NEVERUP)
-		return -EEXIST;
-	if (same)
-		n = node_of(c, same->id);
-	else if (c->nr_nodes < CONFIG_NODES_MAX && c->next_node_id <= CONFIG_NODE_ID_MAX)
-		n = &c->nodes[c->nr_nodes++];
-	else
-		return -ENOSPC;
-	*n = (struct config_node){ .id = c->next_node_id++, .port = cmd->port, .state = NODE_NEVERUP };
-	strcpy(n->name, cmd->node_name);
-	strcpy(n->host, cmd->host);
-	if (token)
+	if (!r)
+		r = add_node(c, cmd->node_name, cmd->host, cmd->port, NULL);
+	if (r > 0 && token)
 		token->used = true;
-	return (int)n->id;
+	return r;
+}
+
+static int apply_node_join(struct config *c, const struct cmd_node_join *cmd)
+{
+	struct config_token *token = token_find(c, &cmd->token);
+	struct config_node *earlier;
+	int r = 0;
+
+	if (cmd->key.len != sizeof(token->key))
+		return -EINVAL;
+	earlier = joined_by(c, token, cmd->key.p, cmd->now);
+	if (!earlier)
+		r = token_take(c, &cmd->token, cmd->now, &token);
+	if (!r)
+		r = add_node(c, cmd->node_name, cmd->host, cmd->port, earlier);
+	if (r > 0) {
+		token->used = true;
+		token->node = (uint32_t)r;
+		memcpy(token->key, cmd->key.p, sizeof(token->key));
+	}
+	return r;
+}
+
+/* What stands in the way of taking the node out of FS: 0, -ENOTEMPTY, -EAGAIN. */
+static int may_lose(const struct config_fs *fs, uint32_t node)
+{
+	bool counts = fs->server == node || config_fs_in_sync(fs, node);
+
+	/* Its server, or who takes over from it, drops it from the set as soon as it is dead. */
+	return !counts ? 0 : fs->nr_in_sync > 1 ? -EAGAIN : -ENOTEMPTY;
+}
+
+static void take_out(struct config_fs *fs, uint32_t node)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < fs->nr_members; i++)
+		if (fs->members[i] != node)
+			fs->members[kept++] = fs->members[i];
+	fs->nr_members = kept;
+}
+
+static int apply_node_remove(struct config *c, const struct cmd_node_remove *cmd)
+{
+	struct config_node *n = node_of(c, cmd->node);
+	int r = 0;
+
+	if (!n)
+		return config_node_was_removed(c, cmd->node) ? 0 : -ENOENT;
+	if (n->state != NODE_DOWN && n->state != NODE_NEVERUP)
+		return -EBUSY;
+	for (size_t i = 0; i < c->nr_fs && r != -ENOTEMPTY; i++) {
+		int why = may_lose(&c->fs[i], n->id);
+
+		r = why ? why : r;
+	}
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < c->nr_fs; i++)
+		take_out(&c->fs[i], n->id);
+	/* The order of nodes is the same everywhere, and stays. */
+	memmove(n, n + 1, (size_t)(&c->nodes[c->nr_nodes] - (n + 1)) * sizeof(*n));
+	c->nodes[--c->nr_nodes] = (struct config_node){ 0 };
+	return 0;
 }
 
 static int apply_node_set_state(struct config *c, const struct cmd_node_set_state *cmd)
@@ -211,6 +295,9 @@ static int apply_token_add(struct config *c, const struct cmd_token_add *cmd)
 
 	if (cmd->sha256.len != sizeof(t->sha256) || cmd->expires <= cmd->now)
 		return -EINVAL;
+	/* Proposed twice, it must not be good twice. */
+	if (token_find(c, &cmd->sha256))
+		return 0;
 	for (size_t i = 0; i < c->nr_tokens; i++)
 		if (c->tokens[i].expires + TOKEN_KEEP_S > cmd->now)
 			c->tokens[kept++] = c->tokens[i];
@@ -233,7 +320,7 @@ static int apply_token_add(struct config *c, const struct cmd_token_add *cmd)
 static int apply_token_use(struct config *c, const struct cmd_token_use *cmd)
 {
 	struct config_token *t;
-	int r = token_find(c, &cmd->sha256, cmd->now, &t);
+	int r = token_take(c, &cmd->sha256, cmd->now, &t);
 
 	if (r < 0)
 		return r;

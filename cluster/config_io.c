@@ -1,6 +1,6 @@
 /*
  * The configuration on its way: newer ones are adopted from the log or from other nodes, told to the user, written to
- * the config file on the user's thread, and handed to those who wait with config_get (every node serves it). Cluster thread only.
+ * the config file by the worker, and handed to those who wait with config_get (every node serves it). Cluster thread only.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 
 #include "cluster/internal.h"
 #include "common/log.h"
+#include "common/worker.h"
 
 enum { POLL_AGAIN_MS = 50, POLL_TIMEOUT_MS = CLUSTER_POLL_HOLD_MS + 500, MAX_POLLS = 1024 };
 
@@ -19,35 +20,61 @@ struct news {
 	struct config config;
 };
 
-/* On the user's thread: a small write to the page cache, as seldom as the configuration changes. Not by a worker of our
-   loop: libuv wakes it by uv_async_send(), see common/mailbox.c. */
-static void news_letter(void *arg)
+static struct news *news_new(struct cluster *cl)
+{
+	struct news *n = malloc(sizeof(*n));
+
+	if (!n) {
+		log_error("cluster", "no memory to tell of configuration %llu", (unsigned long long)cl->config->version);
+		return NULL;
+	}
+	n->cl = cluster_ref(cl);
+	n->config = *cl->config;
+	return n;
+}
+
+static void news_drop(struct news *n)
+{
+	if (n)
+		cluster_unref(n->cl);
+	free(n);
+}
+
+/* On the worker. */
+static void store_news(void *arg)
 {
 	struct news *n = arg;
 	int r = config_file_store(n->cl->state_dir, &n->config);
 
 	if (r < 0)
 		log_warn("cluster", "%s/config cannot be written: %s", n->cl->state_dir, strerror(-r));
+	news_drop(n);
+}
+
+/* On the user's thread. */
+static void news_letter(void *arg)
+{
+	struct news *n = arg;
+
 	if (!n->cl->stopped && n->cl->events->config)
 		n->cl->events->config(n->cl->ctx, &n->config);
-	cluster_unref(n->cl);
-	free(n);
+	news_drop(n);
 }
 
 void config_tell(struct cluster *cl)
 {
-	struct news *n = malloc(sizeof(*n));
+	struct news *n = news_new(cl);
 
-	if (!n) {
-		log_error("cluster", "no memory to tell of configuration %llu", (unsigned long long)cl->config->version);
-		return;
-	}
-	n->cl = cluster_ref(cl);
-	n->config = *cl->config;
-	if (mailbox_post(cl->user_mb, news_letter, n) < 0) {
-		cluster_unref(cl);
-		free(n);
-	}
+	if (n && mailbox_post(cl->user_mb, news_letter, n) < 0)
+		news_drop(n);
+}
+
+static void keep(struct cluster *cl)
+{
+	struct news *n = news_new(cl);
+
+	if (n && worker_do(cl->worker, store_news, n) < 0)
+		news_drop(n);
 }
 
 /* ---- those who wait ---- */
@@ -113,6 +140,8 @@ void config_adopt(struct cluster *cl, const struct config *c)
 	*cl->config = *c;
 	heartbeat_publish(cl);
 	config_tell(cl);
+	keep(cl);
+	rpc_check_gate(cl->rpc);
 	answer_polls(cl, 0);
 }
 

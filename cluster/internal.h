@@ -110,6 +110,11 @@ struct cluster {
 	struct link links[CLUSTER_LINKS_MAX];
 	uint64_t next_seq; /* of accepted connections */
 
+	struct worker *worker;
+	bool has_ca_key;	/* in the state directory */
+	uint8_t ca_sha256[32];
+	bool told_removed;	/* that this node was removed */
+
 	struct lease_leader lease_leader;
 	struct lease_node lease_node;
 	uint32_t leader; /* as heard in answers; voters know better (cluster_leader) */
@@ -187,6 +192,7 @@ void config_io_stop(struct cluster *cl);
 void config_serve(struct cluster *cl);
 
 /* ---- join.c ---- */
+int join_load(struct cluster *cl); /* before the thread runs */
 void join_serve(struct cluster *cl);
 void join_tick(struct cluster *cl, uint64_t now); /* a voter gets itself the CA's key */
 

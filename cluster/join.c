@@ -1,11 +1,10 @@
 /*
- * Taking nodes in: tokens, joins, the CA's key. Cluster thread; signing reads two small files, as seldom as nodes join.
+ * Taking nodes in: tokens, joins, the CA's key. Cluster thread; what reads or writes files is done by the worker.
  *
  *   join (any node) -> has the CA's key? no: join_forward to one that has
- *                   -> node_add with the token's hash into the log -> id -> sign -> certificate, configuration
+ *                   -> node_join with the hashes of token and key into the log -> id -> sign -> certificate, configuration
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,42 +15,17 @@
 #include "cluster/internal.h"
 #include "cluster/token.h"
 #include "common/cleanup.h"
+#include "common/file.h"
 #include "common/log.h"
+#include "common/worker.h"
 
 enum { PEM_MAX = 64 << 10, CSR_MAX = 16 << 10, FORWARD_MS = 5000, CA_KEY_RETRY_MS = 1000, TTL_MAX_S = 7 * 24 * 3600 };
 
-/* ---- small files ---- */
-
-static int read_pem(const char *dir, const char *name, char **ret_pem)
+/* Of the worker's work: somebody's request waits for it. */
+static void bring_back(struct cluster *cl, worker_fn done, void *arg)
 {
-	_cleanup_free_ char *path = NULL, *buf = malloc(PEM_MAX + 1);
-	_cleanup_close_ int fd = -1;
-	ssize_t n;
-
-	if (!buf || asprintf(&path, "%s/%s", dir, name) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = read(fd, buf, PEM_MAX);
-	if (n < 0)
-		return -errno;
-	buf[n] = 0;
-	*ret_pem = TAKE_PTR(buf);
-	return 0;
-}
-
-static bool has_ca_key(struct cluster *cl)
-{
-	_cleanup_free_ char *path = NULL;
-
-	if (asprintf(&path, "%s/ca.key", cl->tls_dir) < 0) {
-		path = NULL;
-		return false;
-	}
-	return access(path, R_OK) == 0;
+	while (worker_back(cl->worker, done, arg) < 0)
+		;
 }
 
 /* ---- joining ---- */
@@ -62,11 +36,17 @@ struct joining {
 	bool forwarded; /* the reply is join_forward's */
 	char *csr;
 	char node_name[CONFIG_NAME_MAX];
+	uint32_t id;
+	/* the worker's */
+	int status;
+	char *ca, *cert;
 };
 
 static void joining_free(struct joining *j)
 {
 	free(j->csr);
+	free(j->ca);
+	free(j->cert);
 	free(j);
 }
 
@@ -77,37 +57,55 @@ static void refuse(struct rpc_req *rq, const char *name, int status)
 }
 
 /* The node is in the configuration: its certificate, and what it needs to find us. */
-static int take_in(struct joining *j, uint32_t id)
+static int take_in(struct joining *j)
 {
 	struct cluster *cl = j->cl;
-	_cleanup_free_ char *cert = NULL, *ca = NULL;
 	_cleanup_free_ void *conf = NULL;
 	size_t len;
-	int r = tls_ca_sign(cl->tls_dir, j->csr, id, j->node_name, &cert);
+	int r = config_encode(cl->config, &conf, &len);
 
-	if (!r)
-		r = read_pem(cl->tls_dir, "ca.crt", &ca);
-	if (!r)
-		r = config_encode(cl->config, &conf, &len);
 	if (r < 0)
 		return r;
-	struct msg_join_rep rep = { cl->id.cluster_id, id, { ca, (uint32_t)strlen(ca) },
-				    { cert, (uint32_t)strlen(cert) }, { conf, (uint32_t)len } };
-	struct msg_join_forward_rep fwd = { rep.cluster_id, id, rep.ca_cert, rep.cert, rep.config };
+	struct msg_join_rep rep = { cl->id.cluster_id, j->id, { j->ca, (uint32_t)strlen(j->ca) },
+				    { j->cert, (uint32_t)strlen(j->cert) }, { conf, (uint32_t)len } };
+	struct msg_join_forward_rep fwd = { rep.cluster_id, j->id, rep.ca_cert, rep.cert, rep.config };
 	rpc_reply(j->rq, 0, j->forwarded ? (void *)&fwd : (void *)&rep);
-	log_info("join", "%s joins the cluster as node %u", j->node_name, id);
+	log_info("join", "%s joins the cluster as node %u", j->node_name, j->id);
 	return 0;
+}
+
+static void answer(void *arg)
+{
+	struct joining *j = arg;
+
+	if (!j->status)
+		j->status = take_in(j);
+	if (j->status < 0)
+		refuse(j->rq, j->node_name, j->status);
+	joining_free(j);
+}
+
+/* On the worker. */
+static void sign(void *arg)
+{
+	struct joining *j = arg;
+	const char *dir = j->cl->tls_dir;
+	size_t len;
+
+	j->status = tls_ca_sign(dir, j->csr, j->id, j->node_name, &j->cert);
+	if (!j->status)
+		j->status = file_load(dir, "ca.crt", PEM_MAX, &j->ca, &len);
+	bring_back(j->cl, answer, j);
 }
 
 static void added(void *ctx, int status, uint32_t id)
 {
 	struct joining *j = ctx;
 
-	if (!status)
-		status = take_in(j, id);
-	if (status < 0)
-		refuse(j->rq, j->node_name, status);
-	joining_free(j);
+	j->id = id;
+	j->status = status ? status : worker_do(j->cl->worker, sign, j);
+	if (j->status < 0)
+		answer(j);
 }
 
 struct join_fields {
@@ -116,43 +114,63 @@ struct join_fields {
 	const struct wire_blob *secret, *csr;
 };
 
+static int check_fields(const struct join_fields *f)
+{
+	return strlen(f->node_name) < CONFIG_NAME_MAX && f->secret->len && f->csr->len <= CSR_MAX ? 0 : -EINVAL;
+}
+
 static bool knows_token(const struct cluster *cl, const struct wire_blob *secret)
 {
 	uint8_t sha256[32];
 
 	join_token_hash(secret->p, secret->len, sha256);
-	return config_token_check(cl->config, sha256, (uint64_t)time(NULL)) != -EKEYREJECTED;
+	return config_token_check(cl->config, sha256, (uint8_t[32]){ 0 }, (uint64_t)time(NULL)) != -EKEYREJECTED;
 }
 
-static void start_join(struct cluster *cl, struct rpc_req *rq, bool forwarded, const struct join_fields *f)
+static int joining_new(struct cluster *cl, struct rpc_req *rq, bool forwarded, const struct join_fields *f,
+		       struct joining **ret_j)
 {
 	struct joining *j = calloc(1, sizeof(*j));
-	struct cmd_node_add cmd = { .node_name = f->node_name, .host = f->host, .port = f->port, .now = (uint64_t)time(NULL) };
-	uint8_t sha256[32];
-	int r;
 
-	if (!j || strlen(f->node_name) >= sizeof(j->node_name) || !f->secret->len || f->csr->len > CSR_MAX) {
-		free(j);
-		refuse(rq, f->node_name, j ? -EINVAL : -ENOMEM);
-		return;
-	}
-	/* Nobody without a token gets as far as the log. */
-	join_token_hash(f->secret->p, f->secret->len, sha256);
-	r = config_token_check(cl->config, sha256, cmd.now);
-	if (r < 0) {
-		free(j);
-		refuse(rq, f->node_name, r);
-		return;
-	}
+	if (!j)
+		return -ENOMEM;
 	*j = (struct joining){ .cl = cl, .rq = rq, .forwarded = forwarded, .csr = strndup(f->csr->p, f->csr->len) };
 	strcpy(j->node_name, f->node_name);
 	if (!j->csr) {
 		joining_free(j);
-		refuse(rq, f->node_name, -ENOMEM);
+		return -ENOMEM;
+	}
+	*ret_j = j;
+	return 0;
+}
+
+static void start_join(struct cluster *cl, struct rpc_req *rq, bool forwarded, const struct join_fields *f)
+{
+	struct cmd_node_join cmd = { .node_name = f->node_name, .host = f->host, .port = f->port, .now = (uint64_t)time(NULL) };
+	uint8_t token[32], key[32];
+	struct joining *j = NULL;
+	int r = check_fields(f);
+
+	/* Nobody without a token is listened to any further, nor gets as far as the log. */
+	if (!r && !knows_token(cl, f->secret))
+		r = -EKEYREJECTED;
+	if (!r)
+		r = joining_new(cl, rq, forwarded, f, &j);
+	if (!r)
+		r = tls_request_key(j->csr, key);
+	if (!r) {
+		join_token_hash(f->secret->p, f->secret->len, token);
+		r = config_token_check(cl->config, token, key, cmd.now);
+	}
+	if (r < 0) {
+		if (j)
+			joining_free(j);
+		refuse(rq, f->node_name, r);
 		return;
 	}
-	cmd.token = (struct wire_blob){ sha256, sizeof(sha256) };
-	propose_cmd(cl, CMD_node_add, &cmd, added, j);
+	cmd.token = (struct wire_blob){ token, sizeof(token) };
+	cmd.key = (struct wire_blob){ key, sizeof(key) };
+	propose_cmd(cl, CMD_node_join, &cmd, added, j);
 }
 
 struct forwarding {
@@ -196,8 +214,8 @@ static void serve_join(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, con
 	(void)conn;
 	if (req->version != WIRE_VERSION)
 		refuse(rq, req->node_name, -EPROTONOSUPPORT);
-	/* One that is unknown here may have been made a moment ago: the leader knows. */
-	else if (has_ca_key(cl) && (raft_core_is_leader(cl->core) || knows_token(cl, &req->secret)))
+	/* A token that is unknown here may have been made a moment ago: the leader knows. */
+	else if (cl->has_ca_key && (raft_core_is_leader(cl->core) || knows_token(cl, &req->secret)))
 		start_join(cl, rq, false,
 			   &(struct join_fields){ req->node_name, req->host, req->port, &req->secret, &req->csr });
 	else
@@ -210,7 +228,7 @@ static void serve_join_forward(void *ctx, struct rpc_conn *conn, struct rpc_req 
 	const struct msg_join_forward_req *req = msg;
 
 	(void)conn;
-	if (has_ca_key(cl))
+	if (cl->has_ca_key)
 		start_join(cl, rq, true,
 			   &(struct join_fields){ req->node_name, req->host, req->port, &req->secret, &req->csr });
 	else
@@ -262,8 +280,6 @@ static void serve_token_new(void *ctx, struct rpc_conn *conn, struct rpc_req *rq
 	(void)conn;
 	if (!r && (!req->ttl_s || req->ttl_s > TTL_MAX_S))
 		r = -EINVAL;
-	if (!r)
-		r = tls_ca_fingerprint(cl->tls_dir, m->token.ca_sha256);
 	if (!r && getrandom(m->token.secret, sizeof(m->token.secret), 0) != sizeof(m->token.secret))
 		r = -EIO;
 	if (r < 0) {
@@ -274,6 +290,7 @@ static void serve_token_new(void *ctx, struct rpc_conn *conn, struct rpc_req *rq
 	m->cl = cl;
 	m->rq = rq;
 	m->expires = now + req->ttl_s;
+	memcpy(m->token.ca_sha256, cl->ca_sha256, sizeof(cl->ca_sha256));
 	for (size_t i = 0; i < cl->config->nr_nodes; i++)
 		if (cl->config->nodes[i].voter || cl->config->nodes[i].id == cl->id.id)
 			add_address(&m->token, &cl->config->nodes[i]);
@@ -282,31 +299,112 @@ static void serve_token_new(void *ctx, struct rpc_conn *conn, struct rpc_req *rq
 		    &(struct cmd_token_add){ { sha256, sizeof(sha256) }, m->expires, now }, made, m);
 }
 
+/* ---- nodes that go for good ---- */
+
+static void removed(void *ctx, int status, uint32_t result)
+{
+	(void)result;
+	rpc_reply(ctx, status, NULL);
+}
+
+static void serve_node_remove(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
+{
+	struct cluster *cl = ctx;
+	const struct msg_node_remove_req *req = msg;
+
+	(void)conn;
+	propose_cmd(cl, CMD_node_remove, &(struct cmd_node_remove){ req->node }, removed, rq);
+}
+
 /* ---- the CA's key goes to voters ---- */
+
+struct giving {
+	struct cluster *cl;
+	struct rpc_req *rq;
+	int status;
+	char *key;
+	size_t len;
+};
+
+static void give_key(void *arg)
+{
+	struct giving *g = arg;
+	struct msg_ca_key_rep rep = { .key = { g->key, (uint32_t)g->len } };
+
+	rpc_reply(g->rq, g->status, &rep);
+	free(g->key);
+	free(g);
+}
+
+/* On the worker. */
+static void load_key(void *arg)
+{
+	struct giving *g = arg;
+
+	g->status = file_load(g->cl->tls_dir, "ca.key", PEM_MAX, &g->key, &g->len);
+	bring_back(g->cl, give_key, g);
+}
 
 static void serve_ca_key(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
 {
 	struct cluster *cl = ctx;
 	const struct config_node *n = config_node_by_id(cl->config, rpc_conn_peer(conn)->node_id);
-	_cleanup_free_ char *key = NULL;
-	struct msg_ca_key_rep rep = { 0 };
-	int r = n && n->voter ? 0 : -EPERM;
+	struct giving *g = calloc(1, sizeof(*g));
+	int r = !n || !n->voter ? -EPERM : g ? 0 : -ENOMEM;
 
 	(void)msg;
-	if (!r)
-		r = read_pem(cl->tls_dir, "ca.key", &key);
-	if (!r)
-		rep.key = (struct wire_blob){ key, (uint32_t)strlen(key) };
-	rpc_reply(rq, r, &rep);
+	if (!r) {
+		*g = (struct giving){ .cl = cl, .rq = rq };
+		r = worker_do(cl->worker, load_key, g);
+	}
+	if (r < 0) {
+		free(g);
+		rpc_reply(rq, r, NULL);
+	}
+}
+
+struct keeping {
+	struct cluster *cl;
+	int status;
+	size_t len;
+	uint8_t key[];
+};
+
+static void key_stored(void *arg)
+{
+	struct keeping *k = arg;
+
+	if (k->status < 0)
+		log_warn("join", "the key of the CA cannot be kept: %s", strerror(-k->status));
+	else
+		k->cl->has_ca_key = true;
+	free(k);
+}
+
+/* On the worker. */
+static void store_key(void *arg)
+{
+	struct keeping *k = arg;
+
+	k->status = tls_ca_key_keep(k->cl->tls_dir, k->key, k->len);
+	bring_back(k->cl, key_stored, k);
 }
 
 static void ca_key_done(void *ctx, int status, const void *rep)
 {
 	struct cluster *cl = ctx;
 	const struct msg_ca_key_rep *m = rep;
+	struct keeping *k = status ? NULL : malloc(sizeof(*k) + m->key.len);
 
 	if (!status)
-		status = m->key.len ? state_file_write(cl->tls_dir, "ca.key", m->key.p, m->key.len, 0600, true) : -EBADMSG;
+		status = k ? 0 : -ENOMEM;
+	if (!status) {
+		*k = (struct keeping){ .cl = cl, .len = m->key.len };
+		memcpy(k->key, m->key.p, m->key.len);
+		status = worker_do(cl->worker, store_key, k);
+	}
+	if (status < 0)
+		free(k);
 	if (status < 0 && status != -ECANCELED)
 		log_debug("join", "no key of the CA yet: %s", strerror(-status));
 }
@@ -319,11 +417,23 @@ void join_tick(struct cluster *cl, uint64_t now)
 	if (now < cl->ca_key_ms)
 		return;
 	cl->ca_key_ms = now + CA_KEY_RETRY_MS;
-	if (!self || !self->voter || has_ca_key(cl))
+	if (!self || !self->voter || cl->has_ca_key)
 		return;
 	conn = link_to_ask(cl);
 	if (conn)
 		rpc_call(conn, MSG_ca_key, &(struct msg_ca_key_req){}, FORWARD_MS, ca_key_done, cl);
+}
+
+int join_load(struct cluster *cl)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "%s/ca.key", cl->tls_dir) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	cl->has_ca_key = access(path, R_OK) == 0;
+	return tls_ca_fingerprint(cl->tls_dir, cl->ca_sha256);
 }
 
 void join_serve(struct cluster *cl)
@@ -331,5 +441,6 @@ void join_serve(struct cluster *cl)
 	rpc_handle(cl->rpc, MSG_join, serve_join, cl);
 	rpc_handle(cl->rpc, MSG_join_forward, serve_join_forward, cl);
 	rpc_handle(cl->rpc, MSG_token_new, serve_token_new, cl);
+	rpc_handle(cl->rpc, MSG_node_remove, serve_node_remove, cl);
 	rpc_handle(cl->rpc, MSG_ca_key, serve_ca_key, cl);
 }

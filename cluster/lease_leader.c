@@ -295,11 +295,27 @@ static bool is_long_dead(const struct lease_leader *l, uint32_t id, uint64_t now
 	return id != l->self && p && p->down_since_ms && now >= p->down_since_ms + REPLACE_VOTER_MS;
 }
 
+/* One that was removed and has no successor leaves an even number: one more goes, a dead one if there is, not the leader. */
+static void make_odd(const struct lease_leader *l, uint64_t now, struct lease_actions *out)
+{
+	size_t victim = out->nr_voters;
+
+	if (out->nr_voters % 2)
+		return;
+	for (size_t i = 0; i < out->nr_voters; i++)
+		if (out->voters[i] != l->self &&
+		    (victim == out->nr_voters || lease_leader_alive(l, out->voters[victim], now)))
+			victim = i;
+	for (size_t i = victim + 1; i < out->nr_voters; i++)
+		out->voters[i - 1] = out->voters[i];
+	out->nr_voters -= victim < out->nr_voters;
+}
+
 static void choose_voters(const struct lease_leader *l, const struct lease_event *ev, const struct config *c,
 			  struct lease_actions *out)
 {
 	uint32_t spare[CONFIG_NODES_MAX];
-	size_t nr_spare = 0, used = 0, known = 0, wanted;
+	size_t nr_spare = 0, used = 0, known = 0, gone = 0, wanted;
 
 	for (size_t i = 0; i < c->nr_nodes; i++) {
 		known += c->nodes[i].state != NODE_NEVERUP;
@@ -309,10 +325,14 @@ static void choose_voters(const struct lease_leader *l, const struct lease_event
 	wanted = voters_wanted(known);
 	for (size_t i = 0; i < ev->nr_voters && out->nr_voters < LEASE_VOTERS_MAX; i++) {
 		uint32_t id = ev->voters[i];
+		bool removed = !config_node_by_id(c, id);
 
-		if (used < nr_spare && is_long_dead(l, id, ev->now_ms))
+		if (used < nr_spare && (removed || is_long_dead(l, id, ev->now_ms)))
 			id = spare[used++];
-		out->voters[out->nr_voters++] = id;
+		if (!config_node_by_id(c, id))
+			gone++;
+		else
+			out->voters[out->nr_voters++] = id;
 	}
 	/* In pairs, so that the number stays odd. */
 	while (out->nr_voters + 2 <= wanted && out->nr_voters % 2 && nr_spare - used >= 2) {
@@ -321,6 +341,9 @@ static void choose_voters(const struct lease_leader *l, const struct lease_event
 	}
 	if (out->nr_voters % 2 == 0 && out->nr_voters < wanted && used < nr_spare)
 		out->voters[out->nr_voters++] = spare[used++];
+	/* First the removed: one that lives goes only when all that count can still be asked. */
+	if (!gone)
+		make_odd(l, ev->now_ms, out);
 }
 
 static void tick(struct lease_leader *l, const struct lease_event *ev, const struct config *c, struct lease_actions *out)

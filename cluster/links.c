@@ -73,6 +73,12 @@ static void link_down(void *ctx, struct rpc_conn *conn, int err)
 	struct link *l = ctx;
 
 	(void)conn;
+	/* Its own configuration may be as old as the day it was removed. */
+	if (err == -EKEYREVOKED && !l->cl->told_removed) {
+		log_error("cluster", "node %u was removed from the cluster, the others refuse it: to use this machine again, "
+			  "remove %s and join", l->cl->id.id, l->cl->state_dir);
+		l->cl->told_removed = true;
+	}
 	if (l->up)
 		log_info("cluster", "connection to node %u lost: %s", l->node, strerror(-err));
 	else
@@ -97,11 +103,25 @@ static void dial(struct cluster *cl, struct link *l, uint64_t now)
 	}
 }
 
+/* Ids are not used again: what is left of nodes that were removed must not fill the table. */
+static void forget_removed(struct cluster *cl)
+{
+	for (size_t i = 0; i < CLUSTER_LINKS_MAX; i++) {
+		struct link *l = &cl->links[i];
+
+		if (!config_node_was_removed(cl->config, l->node))
+			continue;
+		rpc_conn_close(l->conn);
+		*l = (struct link){ 0 };
+	}
+}
+
 void links_tick(struct cluster *cl, uint64_t now)
 {
 	uint32_t ids[CONFIG_NODES_MAX + RAFT_CORE_SERVERS_MAX];
 	size_t n = raft_core_servers(cl->core, ids);
 
+	forget_removed(cl);
 	for (size_t i = 0; i < cl->config->nr_nodes; i++)
 		if (cl->config->nodes[i].voter)
 			ids[n++] = cl->config->nodes[i].id;

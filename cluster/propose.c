@@ -14,7 +14,7 @@
 
 #include "cluster/internal.h"
 
-enum { RETRY_MS = 40, MAX_WAITING = 256, CALL_MS = 500 };
+enum { RETRY_MS = 40, MAX_WAITING = 256, CALL_MS = 500, COMMAND_MAX = 4096 };
 
 static void over(struct proposal *p, int status, uint32_t result)
 {
@@ -216,23 +216,35 @@ static void served_done(void *ctx, int status, uint32_t result)
 	free(s);
 }
 
-/* A filesystem's record is changed by its server; the leader's own changes do not come this way. */
-static int may_propose(struct cluster *cl, uint32_t node, const struct wire_blob *b)
+/* A filesystem's record is changed by its server. */
+static int may_change(struct cluster *cl, uint32_t node, const struct wire_blob *b)
 {
 	struct cmd_fs_change cmd;
 	const struct config_fs *fs;
-	int type = config_cmd_type(b->p, b->len);
 
-	if (type == CMD_bootstrap)
-		return -EPERM;
-	if (type != CMD_fs_change)
-		return 0;
 	if (config_cmd_decode(b->p, b->len, CMD_fs_change, &cmd) < 0)
 		return -EBADMSG;
 	fs = config_fs_by_id(cl->applied, cmd.fs);
 	if (!fs)
 		return -ENOENT;
-	return fs->server == node ? 0 : -EAGAIN;
+	return cmd.force ? -EPERM : fs->server == node ? 0 : -EAGAIN;
+}
+
+/* What the leader decides by itself does not come this way. */
+static int may_propose(struct cluster *cl, uint32_t node, const struct wire_blob *b)
+{
+	if (b->len > COMMAND_MAX)
+		return -EMSGSIZE;
+	switch (config_cmd_type(b->p, b->len)) {
+	case CMD_fs_change:
+		return may_change(cl, node, b);
+	case CMD_node_join:
+	case CMD_node_remove:
+	case CMD_token_add:
+		return 0;
+	default:
+		return -EPERM;
+	}
 }
 
 static void serve_propose(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)

@@ -1,9 +1,8 @@
-/* The files of the state directory (state_dir.h). Blocking; called at start and by commands, the config file by the loop. */
+/* The files of the state directory (state_dir.h). Blocking; at start, by commands and by the worker. */
 #include "cluster/state_dir.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <raft.h>
@@ -16,6 +15,7 @@
 
 #include "cluster/raft_store.h"
 #include "common/cleanup.h"
+#include "common/file.h"
 #include "wire/tls.h"
 
 enum { NODE_FORMAT = 1, FILE_MAX = 1 << 20 };
@@ -32,76 +32,6 @@ static char *path_of(const char *dir, const char *name)
 	char *p;
 
 	return asprintf(&p, "%s/%s", dir, name) < 0 ? NULL : p;
-}
-
-/* ---- whole files ---- */
-
-static int read_file(const char *dir, const char *name, void **ret_buf, size_t *ret_len)
-{
-	_cleanup_free_ char *path = path_of(dir, name);
-	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	_cleanup_free_ char *buf = NULL;
-	struct stat st;
-	size_t at = 0;
-
-	if (!path)
-		return -ENOMEM;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_size > FILE_MAX)
-		return -EBADMSG;
-	buf = malloc((size_t)st.st_size + 1);
-	if (!buf)
-		return -ENOMEM;
-	while (at < (size_t)st.st_size) {
-		ssize_t n = read(fd, buf + at, (size_t)st.st_size - at);
-
-		if (n < 0)
-			return -errno;
-		if (!n)
-			break;
-		at += (size_t)n;
-	}
-	buf[at] = 0;
-	*ret_len = at;
-	*ret_buf = TAKE_PTR(buf);
-	return 0;
-}
-
-static int write_all(int fd, const char *buf, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, buf, len);
-
-		if (n < 0)
-			return -errno;
-		buf += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-int state_file_write(const char *dir, const char *name, const void *buf, size_t len, unsigned mode, bool sync)
-{
-	_cleanup_free_ char *path = path_of(dir, name), *tmp = NULL;
-	_cleanup_close_ int fd = -1;
-	int r;
-
-	if (!path || asprintf(&tmp, "%s.new", path) < 0) {
-		tmp = NULL;
-		return -ENOMEM;
-	}
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
-	if (fd < 0)
-		return -errno;
-	r = write_all(fd, buf, len);
-	if (!r && sync && fsync(fd) < 0)
-		r = -errno;
-	if (!r && rename(tmp, path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(tmp);
-	return r;
 }
 
 /* ---- node ---- */
@@ -142,10 +72,10 @@ static int parse_identity(const json_t *j, struct node_identity *ret_id)
 
 int node_identity_load(const char *state_dir, struct node_identity *ret_id)
 {
-	_cleanup_free_ void *buf = NULL;
+	_cleanup_free_ char *buf = NULL;
 	size_t len;
 	json_t *j;
-	int r = read_file(state_dir, "node", &buf, &len);
+	int r = file_load(state_dir, "node", FILE_MAX, &buf, &len);
 
 	if (r < 0)
 		return r;
@@ -166,16 +96,16 @@ int node_identity_store(const char *state_dir, const struct node_identity *id)
 		      id->cluster_name, "id", (int)id->id, "name", id->name, "host", id->host, "port", (int)id->port);
 	text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;
 	json_decref(j);
-	return text ? state_file_write(state_dir, "node", text, strlen(text), 0644, true) : -ENOMEM;
+	return text ? file_replace(state_dir, "node", text, strlen(text), 0644, true) : -ENOMEM;
 }
 
 /* ---- config ---- */
 
 int config_file_load(const char *state_dir, struct config *ret_c)
 {
-	_cleanup_free_ void *buf = NULL;
+	_cleanup_free_ char *buf = NULL;
 	size_t len;
-	int r = read_file(state_dir, "config", &buf, &len);
+	int r = file_load(state_dir, "config", FILE_MAX, &buf, &len);
 
 	return r < 0 ? r : config_decode(buf, len, ret_c);
 }
@@ -186,7 +116,7 @@ int config_file_store(const char *state_dir, const struct config *c)
 	size_t len;
 	int r = config_encode(c, &buf, &len);
 
-	return r < 0 ? r : state_file_write(state_dir, "config", buf, len, 0644, false);
+	return r < 0 ? r : file_replace(state_dir, "config", buf, len, 0644, false);
 }
 
 /* ---- making ---- */
@@ -265,7 +195,7 @@ static int make_certificate(const char *tls, const struct node_identity *id)
 		r = tls_request_create(tls, &csr);
 	if (!r)
 		r = tls_ca_sign(tls, csr, id->id, id->name, &cert);
-	return r < 0 ? r : state_file_write(tls, "node.crt", cert, strlen(cert), 0644, true);
+	return r < 0 ? r : file_replace(tls, "node.crt", cert, strlen(cert), 0644, true);
 }
 
 int state_dir_init(const char *state_dir, struct node_identity *id)

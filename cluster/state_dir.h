@@ -53,7 +53,4 @@ int state_dir_join(const char *state_dir, const char *host, uint16_t port, const
 /* 0 when STATE_DIR can be used for a new node; -EEXIST, -EPROTONOSUPPORT as above. */
 int state_dir_is_free(const char *state_dir);
 
-/* Replaces DIR/NAME atomically, with MODE. */
-int state_file_write(const char *dir, const char *name, const void *buf, size_t len, unsigned mode, bool sync);
-
 #endif

@@ -8,6 +8,7 @@
 #include "cluster/state_dir.h"
 #include "cluster/token.h"
 #include "common/cleanup.h"
+#include "common/file.h"
 #include "wire/once.h"
 #include "wire/tls.h"
 
@@ -48,9 +49,9 @@ static int keep(const char *state_dir, const char *tls, const struct msg_join_re
 	id->cluster_id = rep->cluster_id;
 	id->id = rep->node_id;
 	strcpy(id->cluster_name, c->name);
-	r = state_file_write(tls, "ca.crt", rep->ca_cert.p, rep->ca_cert.len, 0644, true);
+	r = file_replace(tls, "ca.crt", rep->ca_cert.p, rep->ca_cert.len, 0644, true);
 	if (!r)
-		r = state_file_write(tls, "node.crt", rep->cert.p, rep->cert.len, 0644, true);
+		r = file_replace(tls, "node.crt", rep->cert.p, rep->cert.len, 0644, true);
 	if (!r)
 		r = config_file_store(state_dir, c);
 	/* Last: what has no identity was never finished. */

@@ -34,7 +34,7 @@ struct daemon {
 	struct service *svc;
 	char job_program[4096];
 	struct rpc_conn *cfsd; /* where the configuration comes from; NULL: not connected */
-	uint64_t config_version;
+	struct config *config; /* the newest; NULL: none yet */
 	uv_timer_t retry;
 	uv_signal_t term;
 };
@@ -45,6 +45,23 @@ static void connect_cfsd(struct daemon *d);
 static void ask_config(struct daemon *d);
 
 static void retry_later(struct daemon *d);
+
+/* A removed node has a good certificate still. */
+static int may_come_in(void *ctx, uint32_t node_id)
+{
+	struct daemon *d = ctx;
+
+	return d->config && config_node_was_removed(d->config, node_id) ? -EKEYREVOKED : 0;
+}
+
+/* C is taken. */
+static void use_config(struct daemon *d, struct config *c)
+{
+	service_set_config(d->svc, c);
+	free(d->config);
+	d->config = c;
+	rpc_check_gate(d->rpc);
+}
 
 static void got_config(void *ctx, int status, const void *msg)
 {
@@ -58,17 +75,16 @@ static void got_config(void *ctx, int status, const void *msg)
 		return;
 	}
 	c = malloc(sizeof(*c));
-	if (c && rep->config.len && config_decode(rep->config.p, rep->config.len, c) == 0) {
-		d->config_version = rep->version;
-		service_set_config(d->svc, c);
-	}
-	free(c);
+	if (c && rep->config.len && config_decode(rep->config.p, rep->config.len, c) == 0)
+		use_config(d, c);
+	else
+		free(c);
 	ask_config(d);
 }
 
 static void ask_config(struct daemon *d)
 {
-	struct msg_config_get_req req = { .known = d->config_version };
+	struct msg_config_get_req req = { .known = d->config ? d->config->version : 0 };
 
 	if (!d->cfsd || rpc_call(d->cfsd, MSG_config_get, &req, 0, got_config, d))
 		retry_later(d);
@@ -118,8 +134,9 @@ static void load_config_file(struct daemon *d)
 	struct config *c = malloc(sizeof(*c));
 
 	if (c && config_file_load(d->state_dir, c) == 0)
-		service_set_config(d->svc, c);
-	free(c);
+		use_config(d, c);
+	else
+		free(c);
 }
 
 /* ---- start ---- */
@@ -153,6 +170,8 @@ static int start_rpc(struct daemon *d)
 	}
 	self = (struct rpc_self){ .cluster_id = d->id.cluster_id, .node_id = d->id.id, .role = RPC_ROLE_NODE, .node_name = d->id.name };
 	r = rpc_new(&d->loop, &self, tls, &d->rpc);
+	if (!r)
+		rpc_set_gate(d->rpc, may_come_in, d);
 	if (!r)
 		r = rpc_listen(d->rpc, d->id.host, (uint16_t)(d->id.port + PORT_OFFSET), NULL);
 	if (r)

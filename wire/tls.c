@@ -60,8 +60,7 @@ int tls_load_cert(const char *dir, const char *file, X509 **ret_cert)
 	return 0;
 }
 
-/* A daemon has nobody to ask for a passphrase. */
-static int no_passphrase(char *buf, int size, int rwflag, void *ctx)
+int tls_no_passphrase(char *buf, int size, int rwflag, void *ctx)
 {
 	(void)buf, (void)size, (void)rwflag, (void)ctx;
 	return -1;
@@ -75,7 +74,7 @@ int tls_load_key(const char *dir, const char *file, EVP_PKEY **ret_key)
 
 	if (r < 0)
 		return r;
-	key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	key = PEM_read_bio_PrivateKey(bio, NULL, tls_no_passphrase, NULL);
 	BIO_free(bio);
 	ERR_clear_error();
 	if (!key)

@@ -25,6 +25,10 @@ int tls_ca_create(const char *dir, const char *cluster_name);
 int tls_ca_fingerprint(const char *dir, uint8_t ret_sha256[32]);
 /* Makes <dir>/node.key when missing and a signing request (PEM, malloc'ed). */
 int tls_request_create(const char *dir, char **ret_csr_pem);
+/* SHA-256 of the public key that a signing request is for. -EBADMSG: not a request, or its sender has not the key. */
+int tls_request_key(const char *csr_pem, uint8_t ret_sha256[32]);
+/* Keeps the CA's key that another voter gave in DIR. -EKEYREJECTED: not the key of the CA there. */
+int tls_ca_key_keep(const char *dir, const void *pem, size_t len);
 /* The CA in DIR signs CSR for NODE_ID. PEM, malloc'ed. -EBADMSG when the request is not one. */
 int tls_ca_sign(const char *dir, const char *csr_pem, uint32_t node_id, const char *node_name, char **ret_cert_pem);
 

@@ -1,11 +1,8 @@
 /*
  * The cluster's own certificate authority: one P-256 key, certificates that name nodes. Used by `cfs init` and by the
- * nodes that answer `cfs join`; no state, blocking file access, not for the loop's thread under load.
- *
- * Files are written to a temporary name, synced and renamed, so that a crash leaves either none or a whole one.
+ * nodes that answer `cfs join`; no state, blocking file access, not for a loop's thread.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -16,47 +13,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/cleanup.h"
+#include "common/file.h"
 #include "wire/tls.h"
 #include "wire/tls_internal.h"
 
 enum { CA_DAYS = 30 * 365, NODE_DAYS = 10 * 365, SECONDS_PER_DAY = 86400, X509_UNIT_NAME_MAX = 64 };
 
-static int write_all(int fd, const char *bytes, size_t len)
+static int write_text(const char *dir, const char *file, BIO *text, unsigned mode)
 {
-	while (len > 0) {
-		ssize_t n = write(fd, bytes, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int write_file(const char *dir, const char *file, BIO *text, mode_t mode)
-{
-	char path[PATH_MAX], tmp[PATH_MAX + 8];
-	_cleanup_close_ int fd = -1;
 	char *bytes;
 	long len = BIO_get_mem_data(text, &bytes);
-	int r = tls_path(dir, file, path);
 
-	if (r < 0)
-		return r;
-	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-	if (fd < 0)
-		return -errno;
-	r = fchmod(fd, mode) < 0 ? -errno : write_all(fd, bytes, (size_t)len);
-	if (!r && rename(tmp, path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(tmp);
-	return r;
+	return file_replace(dir, file, bytes, (size_t)len, mode, true);
 }
 
 static int write_key(const char *dir, const char *file, EVP_PKEY *key)
@@ -65,7 +33,7 @@ static int write_key(const char *dir, const char *file, EVP_PKEY *key)
 	int r = -ENOMEM;
 
 	if (text && PEM_write_bio_PKCS8PrivateKey(text, key, NULL, NULL, 0, NULL, NULL))
-		r = write_file(dir, file, text, 0600);
+		r = write_text(dir, file, text, 0600);
 	BIO_free(text);
 	return r;
 }
@@ -76,7 +44,7 @@ static int write_cert(const char *dir, const char *file, X509 *cert)
 	int r = -ENOMEM;
 
 	if (text && PEM_write_bio_X509(text, cert))
-		r = write_file(dir, file, text, 0644);
+		r = write_text(dir, file, text, 0644);
 	BIO_free(text);
 	return r;
 }
@@ -184,6 +152,24 @@ int tls_ca_create(const char *dir, const char *cluster_name)
 	return r;
 }
 
+int tls_ca_key_keep(const char *dir, const void *pem, size_t len)
+{
+	BIO *text = len <= TLS_PEM_MAX ? BIO_new_mem_buf(pem, (int)len) : NULL;
+	EVP_PKEY *key = NULL;
+	X509 *ca = NULL;
+	int r = tls_load_cert(dir, "ca.crt", &ca);
+
+	if (!r) {
+		key = text ? PEM_read_bio_PrivateKey(text, NULL, tls_no_passphrase, NULL) : NULL;
+		r = key && X509_check_private_key(ca, key) ? write_key(dir, "ca.key", key) : -EKEYREJECTED;
+	}
+	ERR_clear_error();
+	EVP_PKEY_free(key);
+	X509_free(ca);
+	BIO_free(text);
+	return r;
+}
+
 int tls_ca_fingerprint(const char *dir, uint8_t ret_sha256[32])
 {
 	uint8_t digest[EVP_MAX_MD_SIZE];
@@ -265,6 +251,23 @@ static int parse_request(const char *csr_pem, X509_REQ **ret_req)
 	}
 	*ret_req = req;
 	return 0;
+}
+
+int tls_request_key(const char *csr_pem, uint8_t ret_sha256[32])
+{
+	unsigned char *der = NULL;
+	X509_REQ *req;
+	int len, r = parse_request(csr_pem, &req);
+
+	if (!r) {
+		len = i2d_PUBKEY(X509_REQ_get0_pubkey(req), &der);
+		if (len <= 0 || !EVP_Digest(der, (size_t)len, ret_sha256, NULL, EVP_sha256(), NULL))
+			r = -ENOMEM;
+		OPENSSL_free(der);
+		X509_REQ_free(req);
+	}
+	ERR_clear_error();
+	return r;
 }
 
 static X509 *node_cert_new(X509 *ca, EVP_PKEY *ca_key, EVP_PKEY *pubkey, uint32_t node_id, const char *node_name)

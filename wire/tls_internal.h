@@ -22,6 +22,8 @@ BIO_METHOD *tls_stream_bio_method(void);
 /* X509_V_ERR_* -> -EKEYEXPIRED, -EKEYREVOKED or -EKEYREJECTED. */
 int tls_verify_errno(long verify_result);
 
+/* pem_password_cb: a daemon has nobody to ask for a passphrase. */
+int tls_no_passphrase(char *buf, int size, int rwflag, void *ctx);
 /* PEM files; the caller frees. -ENOENT, -EKEYREJECTED (unreadable), other -errno. */
 int tls_load_cert(const char *dir, const char *file, X509 **ret_cert);
 int tls_load_key(const char *dir, const char *file, EVP_PKEY **ret_key);

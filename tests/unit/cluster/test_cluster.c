@@ -4,9 +4,11 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +40,7 @@ struct view {
 static struct tmpdir tmp;
 static struct view *views;
 static uint16_t base_port;
+static enum rpc_role role = RPC_ROLE_CLIENT; /* that call_at() takes */
 
 static void pause_ms(long ms)
 {
@@ -206,7 +209,8 @@ static struct config_fs root_of(uint32_t who_sees)
 	return see(who_sees).fs[0];
 }
 
-static int call(uint32_t id, enum msg_type type, const void *req, void **ret_rep)
+/* As node ID, to node AT. */
+static int call_at(uint32_t id, uint32_t at, enum msg_type type, const void *req, void **ret_rep)
 {
 	struct node_identity me;
 	struct rpc_self self;
@@ -218,11 +222,23 @@ static int call(uint32_t id, enum msg_type type, const void *req, void **ret_rep
 	cr_assert_eq(node_identity_load(dir_of(id), &me), 0);
 	snprintf(path, sizeof(path), "%s/tls", dir_of(id));
 	cr_assert_eq(tls_identity_load(path, &tls), 0);
-	self = (struct rpc_self){ me.cluster_id, me.id, RPC_ROLE_CLIENT, me.name };
-	peer = (struct once_peer){ me.host, me.port };
+	self = (struct rpc_self){ me.cluster_id, me.id, role, me.name };
+	peer = (struct once_peer){ me.host, (uint16_t)(base_port + 4 * at) };
 	r = once_call(&peer, 1, &self, tls, type, req, 5000, ret_rep);
 	tls_identity_free(tls);
 	return r;
+}
+
+/* With the role of a daemon. */
+static int call_as_node(uint32_t id, uint32_t at, enum msg_type type, const void *req)
+{
+	role = RPC_ROLE_NODE;
+	return call_at(id, at, type, req, NULL);
+}
+
+static int call(uint32_t id, enum msg_type type, const void *req, void **ret_rep)
+{
+	return call_at(id, id, type, req, ret_rep);
 }
 
 static void make_token(uint32_t at, char *ret, size_t size)
@@ -327,6 +343,85 @@ Test(cluster, nodes_join_and_become_members_and_voters)
 	WAIT(root_of(1).nr_members == 3, 3000);
 	cr_assert_eq(root_of(1).nr_in_sync, 1);
 	cr_assert(views[1].lease && !views[2].lease);
+}
+
+static void remove_file(uint32_t id, const char *name)
+{
+	char path[192];
+
+	snprintf(path, sizeof(path), "%s/%s", dir_of(id), name);
+	cr_assert_eq(unlink(path), 0, "%s", path);
+}
+
+Test(cluster, a_join_whose_answer_was_lost_is_answered_again)
+{
+	char token[512];
+	struct node_identity first, again;
+
+	make_token(1, token, sizeof(token));
+	cr_assert_eq(join(2, 1, token), 0);
+	cr_assert_eq(node_identity_load(dir_of(2), &first), 0);
+	remove_file(2, "node"); /* what a joiner has that never saw the answer: its key */
+	remove_file(2, "tls/node.crt");
+	cr_assert_eq(join(3, 1, token), -EKEYEXPIRED, "another machine");
+	cr_assert_eq(join(2, 1, token), 0);
+	cr_assert_eq(node_identity_load(dir_of(2), &again), 0);
+	cr_assert_eq(again.id, first.id);
+	start_node(2);
+	WAIT(node_is(1, 2, NODE_UP), 3000);
+	cr_assert_eq(see(1).nr_nodes, 2);
+}
+
+/* Joins as node ID in a process of its own. */
+static pid_t join_aside(uint32_t id, uint32_t through, const char *token)
+{
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (!pid)
+		_exit(-join(id, through, token));
+	return pid;
+}
+
+static void make_fifo(uint32_t id, const char *name, char ret_path[192])
+{
+	snprintf(ret_path, 192, "%s/%s", dir_of(id), name);
+	cr_assert_eq(mkfifo(ret_path, 0600), 0);
+}
+
+Test(cluster, a_disk_that_stands_still_under_keys_and_configuration_costs_no_lease)
+{
+	char token[512], key[8192], path[192], config[192];
+	int fd, status;
+	ssize_t n;
+	pid_t joiner;
+
+	make_token(1, token, sizeof(token));
+	snprintf(path, sizeof(path), "%s/tls/ca.key", dir_of(1));
+	fd = open(path, O_RDONLY);
+	n = read(fd, key, sizeof(key));
+	cr_assert_gt(n, 0);
+	close(fd);
+	remove_file(1, "tls/ca.key");
+	/* Whoever opens these for reading, or writing, waits for the other end. */
+	make_fifo(1, "tls/ca.key", path);
+	make_fifo(1, "config.new", config);
+	WAIT(views[1].lease, 2000);
+	joiner = join_aside(2, 1, token);
+	WAIT(see(1).nr_nodes == 2, 2000);
+	for (uint64_t end = now_ms() + 1200; now_ms() < end; pause_ms(1))
+		cr_assert(views[1].lease, "it serves on");
+	cr_assert_eq(waitpid(joiner, &status, WNOHANG), 0, "the certificate waits for the key");
+	/* The disk moves again: first the configuration, then the key. */
+	fd = open(config, O_RDONLY);
+	cr_assert_geq(fd, 0);
+	WAIT(read(fd, token, sizeof(token)) == 0, 2000);
+	close(fd);
+	fd = open(path, O_WRONLY);
+	cr_assert_eq(write(fd, key, (size_t)n), n);
+	close(fd);
+	cr_assert_eq(waitpid(joiner, &status, 0), joiner);
+	cr_assert_eq(status, 0);
 }
 
 Test(cluster, a_token_of_another_secret_is_refused)
@@ -461,6 +556,81 @@ Test(cluster, two_dead_voters_of_three_stop_the_cluster_until_one_is_back)
 	free(rep);
 	start_node(2);
 	WAIT(views[1].lease, 5000);
+}
+
+static int remove_node(uint32_t as, uint32_t at, uint32_t id)
+{
+	return call_at(as, at, MSG_node_remove, &(struct msg_node_remove_req){ id }, NULL);
+}
+
+Test(cluster, a_removed_node_votes_no_more_and_is_refused_with_its_good_certificate)
+{
+	void *rep;
+
+	three_in_sync();
+	cr_assert_eq(remove_node(1, 2, 3), -EBUSY, "it is up");
+	cr_assert_eq(remove_node(1, 2, 9), -ENOENT);
+	cr_assert_eq(call_at(3, 1, MSG_status, &(struct msg_status_req){}, &rep), 0);
+	free(rep);
+	kill_node(3);
+	WAIT(node_is(1, 3, NODE_DOWN), 3000);
+	cr_assert_eq(remove_node(2, 2, 3), -EAGAIN, "in sync as far as the cluster knows");
+	cr_assert_eq(change(1, 2, 1, 2, (uint32_t[]){ 1, 2 }), 0);
+	cr_assert_eq(remove_node(2, 2, 3), 0);
+	cr_assert_eq(remove_node(1, 1, 3), 0, "it is done");
+	WAIT(see(1).nr_nodes == 2 && root_of(1).nr_members == 2, 1000);
+	WAIT(voters(1) == 1 && voters(2) == 1, 5000);
+	cr_assert_eq(call_at(3, 1, MSG_status, &(struct msg_status_req){}, &rep), -EKEYREVOKED);
+	/* It comes back, does not know, and disturbs nobody. */
+	start_node(3);
+	for (uint64_t end = now_ms() + 1500; now_ms() < end; pause_ms(2))
+		cr_assert(views[1].lease);
+	cr_assert_eq(see(1).nr_nodes, 2);
+	cr_assert_eq(call_at(3, 2, MSG_status, &(struct msg_status_req){}, &rep), -EKEYREVOKED);
+	kill_node(2);
+	pause_ms(1000);
+	cr_assert(views[1].lease, "one voter is left, and it is enough");
+}
+
+Test(cluster, a_connection_of_a_removed_node_is_closed)
+{
+	char token[512];
+
+	make_token(1, token, sizeof(token));
+	cr_assert_eq(join(2, 1, token), 0);
+	/* It never came up, so it may go at once; then it starts. */
+	cr_assert_eq(remove_node(1, 1, 2), 0);
+	start_node(2);
+	pause_ms(1000);
+	cr_assert_eq(see(1).nr_nodes, 1);
+	make_token(1, token, sizeof(token));
+	cr_assert_eq(join(3, 1, token), 0);
+	cr_assert_eq(see(1).nodes[1].id, 3, "ids are not used again");
+}
+
+Test(cluster, what_only_the_leader_decides_cannot_be_proposed)
+{
+	const struct cmd_node_add add = { .node_name = "sneaky", .host = "127.0.0.1", .port = 1 };
+	const struct cmd_node_set_voter vote = { 2, 1 };
+	struct cmd_fs_change force = { .fs = 1, .expected = 1, .server = 2, .in_sync = { 1, { 2 } }, .force = 1 };
+	const struct {
+		enum config_cmd type;
+		const void *cmd;
+	} bad[] = { { CMD_node_add, &add }, { CMD_node_set_voter, &vote }, { CMD_fs_change, &force } };
+
+	grow(2);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct wire_writer w;
+		struct msg_propose_req req;
+
+		wire_writer_init(&w);
+		cr_assert_eq(config_cmd_encode(&w, bad[i].type, bad[i].cmd), 0);
+		req.command = (struct wire_blob){ w.buf, (uint32_t)w.len };
+		cr_assert_eq(call_as_node(2, 1, MSG_propose, &req), -EPERM, "%zu", i);
+		wire_writer_release(&w);
+	}
+	cr_assert_eq(see(1).nr_nodes, 2);
+	cr_assert_eq(root_of(1).epoch, 1);
 }
 
 Test(cluster, a_used_port_and_a_missing_state_are_told)

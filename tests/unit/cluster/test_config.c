@@ -69,7 +69,7 @@ Test(config, bytes_round_trip_and_every_truncation_is_refused)
 	cr_assert_eq(d.fs[0].epoch, 2);
 	buf = realloc(buf, len + 1);
 	cr_assert_eq(config_decode(buf, len + 1, &d), -EBADMSG, "trailing bytes");
-	((uint8_t *)buf)[0] = 2;
+	((uint8_t *)buf)[0] = 3;
 	cr_assert_eq(config_decode(buf, len, &d), -EPROTONOSUPPORT, "a newer format");
 	free(buf);
 	free(again);
@@ -268,9 +268,9 @@ Test(config, a_token_is_good_once_and_for_its_time)
 	cr_assert_eq(APPLY(&c, token_add, sha(1), 100, 10), 0);
 	cr_assert_eq(APPLY(&c, token_add, sha(2), 100, 10), 0);
 	cr_assert_eq(APPLY(&c, token_use, sha(3), 20), -EKEYREJECTED);
-	cr_assert_eq(config_token_check(&c, sha(3).p, 20), -EKEYREJECTED);
-	cr_assert_eq(config_token_check(&c, sha(1).p, 100), -EKEYEXPIRED);
-	cr_assert_eq(config_token_check(&c, sha(1).p, 99), 0);
+	cr_assert_eq(config_token_check(&c, sha(3).p, sha(90).p, 20), -EKEYREJECTED);
+	cr_assert_eq(config_token_check(&c, sha(1).p, sha(90).p, 100), -EKEYEXPIRED);
+	cr_assert_eq(config_token_check(&c, sha(1).p, sha(90).p, 99), 0);
 	cr_assert_eq(APPLY(&c, token_use, (struct wire_blob){ "x", 1 }, 20), -EKEYREJECTED);
 	cr_assert_eq(APPLY(&c, token_use, sha(1), 100), -EKEYEXPIRED, "too late");
 	cr_assert_eq(APPLY(&c, token_use, sha(1), 99), 0);
@@ -280,6 +280,131 @@ Test(config, a_token_is_good_once_and_for_its_time)
 	cr_assert_eq(APPLY(&c, node_add, "n1", "h", 1, sha(2), 50), -EEXIST);
 	cr_assert_eq(APPLY(&c, node_add, "n2", "h", 1, sha(2), 50), 2, "a refused join leaves the token good");
 	cr_assert_eq(APPLY(&c, node_add, "n3", "h", 1, sha(2), 50), -EKEYEXPIRED);
+}
+
+static int join_as(struct config *c, const char *name, uint8_t token, uint8_t key, uint64_t now)
+{
+	return APPLY(c, node_join, name, "h", 1, sha(token), sha(key), now);
+}
+
+Test(config, who_joined_with_a_token_may_ask_for_the_answer_again_and_nobody_else)
+{
+	struct config c = make(1);
+
+	cr_assert_eq(APPLY(&c, token_add, sha(1), 100, 10), 0);
+	cr_assert_eq(APPLY(&c, node_join, "n2", "h", 1, sha(1), (struct wire_blob){ "x", 1 }, 20), -EINVAL, "no key");
+	cr_assert_eq(join_as(&c, "n1", 1, 90, 20), -EEXIST, "and the token is still good");
+	cr_assert_eq(join_as(&c, "n2", 1, 90, 20), 2);
+	cr_assert_eq(join_as(&c, "n2", 1, 90, 21), 2, "the same again");
+	cr_assert_eq(config_token_check(&c, sha(1).p, sha(90).p, 21), 0);
+	cr_assert_eq(join_as(&c, "n2", 1, 91, 21), -EKEYEXPIRED, "another key");
+	cr_assert_eq(config_token_check(&c, sha(1).p, sha(91).p, 21), -EKEYEXPIRED);
+	cr_assert_eq(join_as(&c, "n3", 1, 90, 22), 2, "under another name");
+	cr_assert_null(config_node_by_name(&c, "n2"));
+	cr_assert_str_eq(config_node_by_id(&c, 2)->name, "n3");
+	cr_assert_eq(join_as(&c, "n1", 1, 90, 22), -EEXIST);
+	cr_assert_eq(join_as(&c, "n3", 1, 90, 100), -EKEYEXPIRED, "too late");
+	cr_assert_eq(c.nr_nodes, 2);
+	cr_assert_eq(APPLY(&c, node_set_state, 2, NODE_COMINGUP), 0);
+	cr_assert_eq(join_as(&c, "n3", 1, 90, 22), -EKEYEXPIRED, "it is there: this is another one with its key");
+}
+
+Test(config, a_join_of_a_name_that_another_join_has_taken_meanwhile)
+{
+	struct config c = make(1);
+
+	cr_assert_eq(APPLY(&c, token_add, sha(1), 100, 10), 0);
+	cr_assert_eq(APPLY(&c, token_add, sha(2), 100, 10), 0);
+	cr_assert_eq(join_as(&c, "n2", 1, 90, 20), 2);
+	cr_assert_eq(join_as(&c, "n2", 2, 91, 20), 3, "the first never came up");
+	cr_assert_eq(join_as(&c, "n2", 1, 90, 20), -EKEYEXPIRED);
+	cr_assert(config_node_was_removed(&c, 2), "and its certificate is void");
+}
+
+Test(config, a_token_proposed_twice_is_good_once)
+{
+	struct config c = make(1);
+
+	cr_assert_eq(APPLY(&c, token_add, sha(1), 100, 10), 0);
+	cr_assert_eq(APPLY(&c, token_add, sha(1), 100, 10), 0);
+	cr_assert_eq(c.nr_tokens, 1);
+	cr_assert_eq(join_as(&c, "n2", 1, 90, 20), 2);
+	cr_assert_eq(APPLY(&c, token_add, sha(1), 100, 10), 0);
+	cr_assert_eq(join_as(&c, "n3", 1, 91, 20), -EKEYEXPIRED);
+}
+
+Test(config, what_an_older_version_wrote_can_be_read)
+{
+	struct config c = make(2), d;
+	void *buf;
+	size_t len, extra = sizeof(uint32_t) + sizeof(uint32_t) + 32;
+
+	cr_assert_eq(APPLY(&c, token_add, sha(1), 50, 1), 0);
+	cr_assert_eq(config_encode(&c, &buf, &len), 0);
+	/* Format 1 ends after the last token's flag. */
+	((uint8_t *)buf)[0] = 1;
+	cr_assert_eq(config_decode(buf, len, &d), -EBADMSG);
+	cr_assert_eq(config_decode(buf, len - extra, &d), 0);
+	cr_assert(d.nr_tokens == 1 && d.tokens[0].expires == 50 && !d.tokens[0].node);
+	free(buf);
+}
+
+/* ---- nodes that go for good ---- */
+
+static void down(struct config *c, uint32_t id)
+{
+	cr_assert_eq(APPLY(c, node_set_state, id, NODE_KCLEANUP), 0);
+	cr_assert_eq(APPLY(c, node_set_state, id, NODE_UCLEANUP), 0);
+	cr_assert_eq(APPLY(c, node_set_state, id, NODE_DOWN), 0);
+}
+
+Test(config, a_node_that_is_down_is_removed_and_known_to_be_gone)
+{
+	struct config c = make(3), before;
+	struct wire_u32s one_two = { 2, { 1, 2 } };
+
+	cr_assert_eq(APPLY(&c, node_remove, 9), -ENOENT);
+	cr_assert_eq(APPLY(&c, node_remove, 3), -EBUSY, "it is up");
+	down(&c, 3);
+	before = c;
+	cr_assert_eq(APPLY(&c, node_remove, 3), -EAGAIN, "it counts as in sync");
+	cr_assert(!memcmp(&before, &c, sizeof(c)), "a refusal changes nothing");
+	cr_assert_eq(APPLY(&c, fs_change, 1, 2, 1, one_two, 0), 0);
+	cr_assert_eq(APPLY(&c, node_remove, 3), 0);
+	cr_assert_null(config_node_by_id(&c, 3));
+	cr_assert_eq(c.nr_nodes, 2);
+	cr_assert_not(config_fs_is_member(&c.fs[0], 3));
+	cr_assert_eq(c.fs[0].epoch, 3, "members are not of the epoch");
+	cr_assert_eq(APPLY(&c, node_remove, 3), 0, "done already");
+	cr_assert(config_node_was_removed(&c, 3));
+	cr_assert_not(config_node_was_removed(&c, 2));
+	cr_assert_not(config_node_was_removed(&c, 4), "not given out yet, as far as this configuration knows");
+	cr_assert_not(config_node_was_removed(&c, 0));
+	cr_assert_eq(APPLY(&c, node_add, .node_name = "n3", .host = "h", .port = 1), 4, "a new number for an old name");
+}
+
+Test(config, the_last_copy_is_not_removed)
+{
+	struct config c = make(2);
+	struct wire_u32s one = { 1, { 1 } };
+
+	cr_assert_eq(APPLY(&c, fs_create, .fs_name = "x", .path = "/x", .server = 1), 2);
+	down(&c, 1);
+	cr_assert_eq(APPLY(&c, node_remove, 1), -ENOTEMPTY, "root could be taken over, x not");
+	cr_assert_eq(APPLY(&c, fs_change, 1, 2, 1, one, 0), 0);
+	cr_assert_eq(APPLY(&c, node_remove, 1), -ENOTEMPTY);
+	cr_assert_eq(c.nr_nodes, 2);
+}
+
+Test(config, a_join_that_was_never_finished_can_be_removed)
+{
+	struct config c = make(2);
+
+	cr_assert_eq(APPLY(&c, node_add, .node_name = "n3", .host = "h", .port = 1), 3);
+	cr_assert_eq(APPLY(&c, node_add, .node_name = "n4", .host = "h", .port = 1), 4);
+	cr_assert_eq(APPLY(&c, node_remove, 3), 0);
+	cr_assert_eq(c.nr_nodes, 3);
+	cr_assert_str_eq(c.nodes[2].name, "n4");
 }
 
 Test(config, old_tokens_are_forgotten_and_the_table_has_a_limit)

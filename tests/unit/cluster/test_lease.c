@@ -374,6 +374,53 @@ Test(lease, a_voter_dead_for_long_is_replaced_when_there_is_another_node)
 	expect_voters(&b, 3, (uint32_t[]){ 1, 2, 4 });
 }
 
+static void remove_node(struct bench *b, uint32_t id)
+{
+	struct config_node *n = (struct config_node *)config_node_by_id(&b->c, id);
+
+	memmove(n, n + 1, (size_t)(&b->c.nodes[b->c.nr_nodes--] - (n + 1)) * sizeof(*n));
+}
+
+Test(lease, a_removed_voter_is_replaced_by_another_node)
+{
+	struct bench b;
+
+	setup(&b, 4, 0);
+	memcpy(b.voters, (uint32_t[]){ 1, 2, 3 }, 12);
+	b.nr_voters = 3;
+	run(&b, 2000, N1 | N2 | N4);
+	remove_node(&b, 3);
+	expect_voters(&b, 3, (uint32_t[]){ 1, 2, 4 });
+}
+
+Test(lease, without_another_node_a_removed_voter_goes_first_and_a_living_one_after_it)
+{
+	struct bench b;
+
+	setup(&b, 3, 0);
+	memcpy(b.voters, (uint32_t[]){ 1, 2, 3 }, 12);
+	b.nr_voters = 3;
+	run(&b, 2000, N1 | N2);
+	remove_node(&b, 3);
+	expect_voters(&b, 2, (uint32_t[]){ 1, 2 });
+	b.nr_voters = 2;
+	expect_voters(&b, 1, (uint32_t[]){ 1 });
+}
+
+Test(lease, of_two_that_could_go_the_dead_one_goes)
+{
+	struct bench b;
+
+	setup(&b, 5, 0);
+	memcpy(b.voters, (uint32_t[]){ 1, 2, 3, 4, 5 }, 20);
+	b.nr_voters = 5;
+	run(&b, 2000, N1 | N3 | N4);
+	remove_node(&b, 5);
+	expect_voters(&b, 4, (uint32_t[]){ 1, 2, 3, 4 });
+	b.nr_voters = 4;
+	expect_voters(&b, 3, (uint32_t[]){ 1, 3, 4 });
+}
+
 /* ---- the node's side ---- */
 
 static void grant(struct lease_node *n, uint64_t sent, uint64_t epoch)

@@ -153,6 +153,21 @@ Test(once, a_request_that_may_have_been_done_is_not_sent_elsewhere)
 	cr_assert_eq(second.nr_served, 0u);
 }
 
+Test(once, the_most_telling_reason_is_told)
+{
+	static const struct rpc_self stranger = { NET_CLUSTER + 1, 2, RPC_ROLE_CLIENT, "node2" };
+	struct server s;
+
+	server_start(&s, NULL, 0);
+	for (int i = 0; i < 2; i++) {
+		struct once_peer peers[] = { { "127.0.0.1", i ? 1 : s.port }, { "127.0.0.1", i ? s.port : 1 } };
+
+		cr_assert_eq(once_call(peers, 2, &stranger, NULL, MSG_readlink, &req, 3000, NULL), -EACCES);
+	}
+	server_stop(&s);
+	cr_assert_eq(s.nr_served, 0u);
+}
+
 Test(once, nobody_there)
 {
 	cr_assert_eq(call(&(struct once_peer){ "127.0.0.1", 1 }, 1, 1000, NULL), -ECONNREFUSED);

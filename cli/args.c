@@ -35,7 +35,8 @@ void cli_parse(int argc, char **argv, const struct argp_option *options, argp_pa
 	snprintf(name, sizeof(name), "cfs %s", argv[0]);
 	argv[0] = name;
 	argp_err_exit_status = EXIT_USAGE;
-	if (argp_parse(&argp, argc, argv, 0, NULL, input) != 0)
+	/* In order: a command to run has options of its own. */
+	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, input) != 0)
 		exit(EXIT_USAGE);
 }
 

@@ -2,7 +2,7 @@
 #ifndef CFS_CLI_CMD_H
 #define CFS_CLI_CMD_H
 
-#define CMD(verb, function, help) int function(int argc, char **argv);
+#define CMD(verb, function, args, help) int function(int argc, char **argv);
 #include "cli/commands.def"
 #undef CMD
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/node.h"
 #include "wire/errors.h"
@@ -31,23 +32,58 @@ static int ask(const struct cli_node *node, const struct msg_goto_req *req)
 	return r;
 }
 
+struct args {
+	const char *pid, *node;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct args *a = state->input;
+
+	switch (key) {
+	case ARGP_KEY_ARG:
+		if (state->arg_num > 1)
+			argp_usage(state);
+		*(state->arg_num ? &a->node : &a->pid) = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!a->node)
+			argp_usage(state);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int parse_pid(const char *text, uint32_t *ret_pid)
+{
+	unsigned long long pid;
+	char *end;
+
+	errno = 0;
+	pid = strtoull(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || errno || !pid || pid > INT32_MAX)
+		return -EINVAL;
+	*ret_pid = (uint32_t)pid;
+	return 0;
+}
+
 int cmd_migrate(int argc, char **argv)
 {
 	struct msg_goto_req req = { .uid = getuid() };
 	struct cli_node node;
-	char *end;
+	struct args a = { 0 };
 	int r;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: cfs migrate PID NODE\n");
-		return 2;
+	cli_parse(argc, argv, NULL, parse, "PID NODE",
+		  "Moves the process tree of PID (a cluster pid, or a pid of this node) to NODE, or \"home\".\v"
+		  "Returns when it runs there. When it cannot move, the reason is printed and it goes on where it was.",
+		  &a);
+	if (parse_pid(a.pid, &req.cpid) < 0) {
+		fprintf(stderr, "cfs migrate: %s is not a pid\n", a.pid);
+		return EXIT_USAGE;
 	}
-	req.cpid = (uint32_t)strtoul(argv[1], &end, 10);
-	if (!*argv[1] || *end || !req.cpid) {
-		fprintf(stderr, "cfs migrate: %s is not a pid\n", argv[1]);
-		return 2;
-	}
-	req.node = argv[2];
+	req.node = a.node;
 	if (cli_node_load("migrate", &node))
 		return 1;
 	r = ask(&node, &req);

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <grp.h>
 #include <linux/kcmp.h>
 #include <signal.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/node.h"
 #include "common/cleanup.h"
@@ -477,37 +477,54 @@ static int run_loop(struct run *r, uint32_t node)
 	return r->status;
 }
 
+struct args {
+	const char *node;
+	char **command;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct args *a = state->input;
+
+	switch (key) {
+	case 'n':
+		a->node = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		/* All from here on is the command's. */
+		a->command = &state->argv[state->next - 1];
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_END:
+		if (!a->command)
+			argp_usage(state);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
 int cmd_run(int argc, char **argv)
 {
-	static const struct option options[] = { { "node", required_argument, NULL, 'n' }, { 0 } };
+	static const struct argp_option options[] = { { "node", 'n', "NODE", 0, "Where it starts [this node]", 0 }, { 0 } };
 	struct run *r = calloc(1, sizeof(*r));
-	const char *name = NULL;
-	uint32_t node;
-	int c;
+	const struct config_node *node;
+	struct args a = { 0 };
+	int e;
 
-	while ((c = getopt_long(argc, argv, "+n:", options, NULL)) != -1) {
-		if (c != 'n')
-			return 2;
-		name = optarg;
-	}
-	if (optind >= argc || !r) {
-		fprintf(stderr, "usage: cfs run [--node NODE] [--] COMMAND...\n");
-		return 2;
-	}
-	if (cli_node_load("run", &r->node))
+	cli_parse(argc, argv, options, parse, "COMMAND...",
+		  "Starts a command as a job that can move, relays its input and output, and ends with its exit status.\v"
+		  "128 + N when signal N ended it, 125 when it could not be started or was lost.",
+		  &a);
+	if (!r || cli_node_load("run", &r->node))
 		return EXIT_LOST;
-	node = r->node.id.id;
-	if (name) {
-		const struct config_node *n = cli_node_find("run", &r->node, name);
-
-		if (!n)
-			return EXIT_LOST;
-		node = n->id;
-	}
-	c = describe(r, argv + optind);
-	if (c) {
-		fprintf(stderr, "cfs run: %s\n", strerror(-c));
+	node = a.node ? cli_node_find("run", &r->node, a.node) : NULL;
+	if (a.node && !node)
+		return EXIT_LOST;
+	e = describe(r, a.command);
+	if (e) {
+		fprintf(stderr, "cfs run: %s\n", strerror(-e));
 		return EXIT_LOST;
 	}
-	return run_loop(r, node);
+	return run_loop(r, node ? node->id : r->node.id.id);
 }

@@ -1,17 +1,21 @@
 /* cfs: the command. Each verb is a row of commands.def and a file cmd_<verb>.c. */
 #include "cli/cmd.h"
 
+#include <argp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/bytes.h"
 
+/* argp's: what --version prints. */
+const char *argp_program_version = "cfs (CFS) " PACKAGE_VERSION;
+
 static const struct command {
 	const char *verb;
 	int (*run)(int argc, char **argv);
-	const char *help;
+	const char *args, *help;
 } commands[] = {
-#define CMD(verb, function, help) { verb, function, help },
+#define CMD(verb, function, args, help) { verb, function, args, help },
 #include "cli/commands.def"
 #undef CMD
 };
@@ -20,19 +24,32 @@ static void usage(FILE *out)
 {
 	fprintf(out, "usage: cfs VERB ...\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(out, "  cfs %s %s\n", commands[i].verb, commands[i].help);
+		fprintf(out, "  cfs %-8s %-38s %s\n", commands[i].verb, commands[i].args, commands[i].help);
+	fprintf(out, "More: cfs VERB --help, cfs(1).\n");
+}
+
+static bool is_one_of(const char *arg, const char *a, const char *b, const char *c)
+{
+	return !strcmp(arg, a) || !strcmp(arg, b) || !strcmp(arg, c);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-		usage(argc < 2 ? stderr : stdout);
-		return argc < 2 ? 2 : 0;
+	if (argc < 2) {
+		usage(stderr);
+		return 2;
+	}
+	if (is_one_of(argv[1], "--help", "-h", "help")) {
+		usage(stdout);
+		return 0;
+	}
+	if (is_one_of(argv[1], "--version", "-V", "version")) {
+		puts(argp_program_version);
+		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		if (!strcmp(argv[1], commands[i].verb))
 			return commands[i].run(argc - 1, argv + 1);
-	fprintf(stderr, "cfs: there is no verb %s\n", argv[1]);
-	usage(stderr);
+	fprintf(stderr, "cfs: there is no verb %s: see cfs --help\n", argv[1]);
 	return 2;
 }

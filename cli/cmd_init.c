@@ -35,7 +35,7 @@ static const char *reason(int r)
 	case -EEXIST:
 		return "it is already the state of a node, or what is left of one; to give it up, remove it";
 	case -EPROTONOSUPPORT:
-		return "it is the state of a newer version of CFS";
+		return "it was written by a newer version of CFS; to give it up, remove it";
 	default:
 		return strerror(-r);
 	}

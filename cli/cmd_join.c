@@ -5,6 +5,7 @@
 
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "cluster/token.h"
 
 enum { JOIN_MS = 15000 };
 
@@ -59,7 +60,7 @@ static void explain(int r, const struct args *a, const char *name)
 		fprintf(stderr, "cfs join: the cluster has a node %s already: choose another --name\n", name);
 		break;
 	case -EPROTONOSUPPORT:
-		fprintf(stderr, "cfs join: %s, the token, or the state in %s is of another version of CFS\n", a->where, dir);
+		fprintf(stderr, "cfs join: %s is of another version of CFS than this machine: install the same one\n", a->where);
 		break;
 	case -EHOSTUNREACH:
 		fprintf(stderr, "cfs join: %s cannot be reached, or its cluster has no quorum now\n", a->where);
@@ -83,6 +84,7 @@ int cmd_join(int argc, char **argv)
 	};
 	struct args a = { 0 };
 	struct node_identity id;
+	struct join_token token;
 	char host[256];
 	uint16_t port;
 	int r;
@@ -96,6 +98,14 @@ int cmd_join(int argc, char **argv)
 	if (cli_split_address(a.where, host, sizeof(host), &port) < 0) {
 		fprintf(stderr, "cfs join: %s is not HOST or HOST:PORT\n", a.where);
 		return EXIT_USAGE;
+	}
+	if (join_token_decode(a.token, &token) == -EPROTONOSUPPORT) {
+		fprintf(stderr, "cfs join: this token is of a newer version of CFS: install that version\n");
+		return 1;
+	}
+	if (state_dir_is_free(state_dir_choose(NULL)) == -EPROTONOSUPPORT) {
+		fprintf(stderr, "cfs join: %s was written by a newer version of CFS; to give it up, remove it\n", state_dir_choose(NULL));
+		return 1;
 	}
 	r = state_dir_join(state_dir_choose(NULL), host, port, a.token, &id, JOIN_MS);
 	if (r < 0) {

@@ -3,9 +3,11 @@
 
 #include <argp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/bytes.h"
+#include "common/log.h"
 
 /* argp's: what --version prints. */
 const char *argp_program_version = "cfs (CFS) " PACKAGE_VERSION;
@@ -35,6 +37,9 @@ static bool is_one_of(const char *arg, const char *a, const char *b, const char 
 
 int main(int argc, char **argv)
 {
+	/* The verbs say themselves what went wrong, in a user's words. */
+	if (!getenv("CFS_LOG"))
+		log_set_level(LOG_LEVEL_NONE);
 	if (argc < 2) {
 		usage(stderr);
 		return 2;

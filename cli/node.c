@@ -5,6 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Why FILE of the state directory cannot be used. */
+static void explain(const char *verb, const char *dir, const char *file, int err)
+{
+	switch (err) {
+	case -EPROTONOSUPPORT:
+		fprintf(stderr, "cfs %s: %s/%s was written by a newer version of CFS: install that version\n", verb, dir, file);
+		break;
+	case -EBADMSG:
+	case -EFBIG:
+		fprintf(stderr, "cfs %s: %s/%s is damaged\n", verb, dir, file);
+		break;
+	case -EACCES:
+		fprintf(stderr, "cfs %s: %s/%s can be read by root only\n", verb, dir, file);
+		break;
+	case -EKEYREJECTED:
+		fprintf(stderr, "cfs %s: the key or a certificate in %s/%s is damaged, or they do not belong together\n", verb, dir, file);
+		break;
+	default:
+		fprintf(stderr, "cfs %s: %s/%s: %s\n", verb, dir, file, strerror(-err));
+	}
+}
+
 int cli_node_load(const char *verb, struct cli_node *ret_node)
 {
 	struct cli_node *n = ret_node;
@@ -15,20 +37,21 @@ int cli_node_load(const char *verb, struct cli_node *ret_node)
 	n->state_dir = state_dir_choose(NULL);
 	r = node_identity_load(n->state_dir, &n->id);
 	if (r == -ENOENT)
-		fprintf(stderr, "cfs %s: this machine is not a node: run cfs init or cfs join first\n", verb);
+		fprintf(stderr, "cfs %s: this machine is not a node (there is no %s/node): run cfs init or cfs join first\n", verb,
+			n->state_dir);
 	else if (r)
-		fprintf(stderr, "cfs %s: %s: %s\n", verb, n->state_dir, strerror(-r));
+		explain(verb, n->state_dir, "node", r);
 	if (r)
 		return r;
 	snprintf(dir, sizeof(dir), "%s/tls", n->state_dir);
 	r = tls_identity_load(dir, &n->tls);
 	if (r) {
-		fprintf(stderr, "cfs %s: cannot read the node's keys: %s\n", verb, strerror(-r));
+		explain(verb, n->state_dir, "tls", r);
 		return r;
 	}
 	r = config_file_load(n->state_dir, &n->config);
 	if (r) {
-		fprintf(stderr, "cfs %s: the cluster's configuration is not known yet: %s\n", verb, strerror(-r));
+		explain(verb, n->state_dir, "config", r);
 		tls_identity_free(n->tls);
 		return r;
 	}

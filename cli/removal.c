@@ -8,7 +8,7 @@
 
 #include "cli/ask.h"
 
-enum { ASK_MS = 6000, TRIES = 40, PAUSE_MS = 250 };
+enum { ASK_MS = 6000, PAUSE_MS = 250, TRIES_BUSY = 12, TRIES = 40 };
 
 /* Filesystems of which node ID holds an in-sync copy, the last one if LAST. */
 static void print_filesystems(const struct config *c, uint32_t id, bool last)
@@ -74,7 +74,8 @@ int cli_remove_node(const char *verb, const struct cli_node *n, uint32_t id, con
 
 	for (int i = 0; i < TRIES; i++) {
 		r = cli_ask_as(n, id != n->id.id, MSG_node_remove, &req, ASK_MS, NULL);
-		if (r != -EBUSY && r != -EAGAIN)
+		/* A death is noticed within a second. */
+		if (r != -EAGAIN && (r != -EBUSY || i >= TRIES_BUSY))
 			break;
 		nanosleep(&(struct timespec){ 0, PAUSE_MS * 1000000L }, NULL);
 	}

@@ -225,7 +225,8 @@ static void serve_status(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, c
 	uint64_t now = cluster_now_ms();
 	void *buf = NULL;
 	size_t len = 0;
-	int r = config_encode(cl->config, &buf, &len);
+	/* What it knows ends with the day it was removed. */
+	int r = cl->told_removed ? -EKEYREVOKED : config_encode(cl->config, &buf, &len);
 
 	(void)conn;
 	(void)msg;

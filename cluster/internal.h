@@ -113,7 +113,7 @@ struct cluster {
 	struct worker *worker;
 	bool has_ca_key;	/* in the state directory */
 	uint8_t ca_sha256[32];
-	bool told_removed;	/* that this node was removed */
+	bool told_removed;	/* that this node was removed: others have said so */
 
 	struct lease_leader lease_leader;
 	struct lease_node lease_node;

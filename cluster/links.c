@@ -64,6 +64,7 @@ static void link_up(void *ctx, struct rpc_conn *conn)
 		return;
 	}
 	l->up = true;
+	l->cl->told_removed = false;
 	l->backoff_ms = BACKOFF_MIN_MS;
 	log_debug("cluster", "connected to node %u", l->node);
 }
@@ -73,8 +74,8 @@ static void link_down(void *ctx, struct rpc_conn *conn, int err)
 	struct link *l = ctx;
 
 	(void)conn;
-	/* Its own configuration may be as old as the day it was removed. */
-	if (err == -EKEYREVOKED && !l->cl->told_removed) {
+	/* Its own configuration may be as old as the day it was removed; else it is the other one that we refuse. */
+	if (err == -EKEYREVOKED && !config_node_was_removed(l->cl->config, l->node) && !l->cl->told_removed) {
 		log_error("cluster", "node %u was removed from the cluster, the others refuse it: to use this machine again, "
 			  "remove %s and join", l->cl->id.id, l->cl->state_dir);
 		l->cl->told_removed = true;

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
-static atomic_int log_level = -1;
+enum { NOT_SET = -2 };
+static atomic_int log_level = NOT_SET;
 
 static int level_from_env(void)
 {
@@ -44,7 +45,7 @@ void log_write(enum log_level level, const char *part, const char *fmt, ...)
 	int max = atomic_load(&log_level);
 	size_t n;
 
-	if (max < 0)
+	if (max == NOT_SET)
 		atomic_store(&log_level, max = level_from_env());
 	if ((int)level > max)
 		return;

@@ -5,9 +5,9 @@
 #ifndef CFS_COMMON_LOG_H
 #define CFS_COMMON_LOG_H
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level { LOG_LEVEL_NONE = -1, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* Messages above LEVEL are dropped. Default INFO; the environment's CFS_LOG (error|warn|info|debug) overrides. */
+/* Messages above LEVEL are dropped, NONE drops all. Default INFO; the environment's CFS_LOG (error|warn|info|debug) overrides. */
 void log_set_level(enum log_level level);
 void log_write(enum log_level level, const char *part, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

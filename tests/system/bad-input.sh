@@ -76,12 +76,62 @@ alive node1 || fail "node1 does not answer after garbage"
 on node1 sh -c 'echo fine >/cluster/after-garbage'
 must_be "a file after garbage" "$(on node2 cat /cluster/after-garbage)" fine
 
+step "a peer with a good certificate: another version, torn, oversized and foreign frames"
+log_says() { lab log node1 | grep -q "$1"; }
+status=$(on node2 python3 - 10.99.0.1 <<-'END'
+	import socket, ssl, struct, sys
+	def dial():
+	    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+	    ctx.check_hostname = False
+	    ctx.load_verify_locations("/var/lib/cfs/tls/ca.crt")
+	    ctx.load_cert_chain("/var/lib/cfs/tls/node.crt", "/var/lib/cfs/tls/node.key")
+	    s = ctx.wrap_socket(socket.create_connection((sys.argv[1], 7480), 5))
+	    s.settimeout(5)
+	    return s
+	def header(version, kind, length, number):
+	    return struct.pack("<HBBIHHIQ", 0x4643, version, kind, length, number, 0, 0, 1)
+	s = dial()
+	s.sendall(header(2, 1, 0, 1))
+	magic, version, kind, length, number, status, flags, ident = struct.unpack("<HBBIHHIQ", s.recv(24))
+	print(version, status)
+	for data in (header(1, 1, 1 << 30, 1), b"GET / HTTP/1.0\r\n\r\nGET / HTTP", header(1, 1, 100, 1) + b"x" * 50):
+	    s = dial()
+	    s.sendall(data)
+	    try:
+	        s.unwrap() if len(data) == 74 else s.recv(1)
+	    except OSError:
+	        pass
+	    s.close()
+	END
+)
+must_be "the version of the answer, and its status (EPROTONOSUPPORT)" "$status" "1 105"
+for text in "speaks protocol version 2, this node 1" "sent an oversized frame" "sent what is not a frame" "torn frame"; do
+	eventually 5 "node1 logs: $text" log_says "$text"
+done
+alive node1 || fail "node1 does not answer after bad frames"
+
+step "sockets that say nothing keep nobody out"
+on node2 python3 - 10.99.0.1 <<-'END'
+	import resource, socket, subprocess, sys
+	resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+	idle = [socket.create_connection((sys.argv[1], port), 5) for port in (7480, 7481) for i in range(300)]
+	subprocess.run(["cfs", "status"], check=True, stdout=subprocess.DEVNULL, timeout=5)
+	END
+log_says "have said no hello" || fail "node1 does not tell of sockets that say nothing"
+must_be "a file beside them" "$(on node3 cat /cluster/after-garbage)" fine
+
 step "a state directory from a newer version"
 lab kill node3
 on node3 sh -c 'cd /var/lib/cfs && cp node /run/node && sed -i -E "s/(\"format\": *)[0-9]+/\1999/" node && ! cmp -s node /run/node' ||
 	fail "the state says no format"
 must_fail "newer" on node3 timeout 20 cfsd
 must_fail "newer" on node3 cfs init
+must_fail "newer" on node3 cfs status
+must_fail "newer" on node3 cfs join 10.99.0.1 "$(on node1 cfs token)" --name node9 --address 10.99.0.3
+on node3 sh -c 'echo nonsense >/var/lib/cfs/node'
+must_fail "damaged" on node3 cfs status
+must_fail "cannot be read" on node3 timeout 20 cfsd
+must_fail "already" on node3 cfs init
 on node3 cp /run/node /var/lib/cfs/node
 lab start node3
 eventually 30 "node3 works again" on node3 test -e /cluster/after-garbage

@@ -52,6 +52,15 @@ Test(log, what_others_send_makes_no_lines_and_drives_no_terminal)
 	cr_assert_not_null(strstr(text, "node9?12:00:00.000"), "%s", text);
 }
 
+Test(log, none_is_silent)
+{
+	log_set_level(LOG_LEVEL_NONE);
+	log_error("part", "not even this");
+	log_set_level(LOG_LEVEL_ERROR);
+	log_error("part", "this");
+	cr_assert_null(strstr(logged(), "not even"));
+}
+
 Test(log, a_long_text_is_cut_and_stays_a_line)
 {
 	char longest[4000];

@@ -248,7 +248,9 @@ static void attach(struct volume *v, const struct repl_action *a)
 	if (!n || rpc_connect(v->svc->conf.rpc, n->host, port, CONNECT_MS, &events, v, &v->source) < 0) {
 		v->source = NULL;
 		detached(v, a->node);
+		return;
 	}
+	rpc_conn_expect(v->source, a->node);
 }
 
 void repl_io_send_ack(struct volume *v)

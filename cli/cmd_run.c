@@ -173,6 +173,8 @@ static void look_at(struct run *r, uint32_t node)
 	r->at = node;
 	if (!n || rpc_connect(r->rpc, n->host, (uint16_t)(n->port + PORT_MIGRATE), CONNECT_TIMEOUT_MS, &conn_events, r, &r->conn))
 		not_here(r, "cannot connect");
+	else
+		rpc_conn_expect(r->conn, node);
 }
 
 /* ---- output ---- */

@@ -56,13 +56,7 @@ static void link_up(void *ctx, struct rpc_conn *conn)
 {
 	struct link *l = ctx;
 
-	if (rpc_conn_peer(conn)->node_id != l->node) {
-		log_warn("cluster", "at the address of node %u there is node %u", l->node, rpc_conn_peer(conn)->node_id);
-		rpc_conn_close(conn);
-		l->conn = NULL;
-		l->dial_ms = cluster_now_ms() + BACKOFF_MAX_MS;
-		return;
-	}
+	(void)conn;
 	l->up = true;
 	l->cl->told_removed = false;
 	l->backoff_ms = BACKOFF_MIN_MS;
@@ -101,7 +95,9 @@ static void dial(struct cluster *cl, struct link *l, uint64_t now)
 	if (rpc_connect(cl->rpc, n->host, n->port, DIAL_TIMEOUT_MS, &link_events, l, &l->conn) < 0) {
 		l->conn = NULL;
 		l->dial_ms = now + BACKOFF_MAX_MS;
+		return;
 	}
+	rpc_conn_expect(l->conn, l->node);
 }
 
 /* Ids are not used again: what is left of nodes that were removed must not fill the table. */

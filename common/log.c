@@ -1,6 +1,7 @@
 /* The level and the program's start are the only file-scope state in the project besides the fault table (style rule). */
 #include "common/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -36,6 +37,27 @@ static void make_printable(char *text)
 			*text = '?';
 }
 
+/*
+ * One write: lines of several threads and processes on one stderr do not mix. Not where it would wait: a collector that
+ * stands still must not make a node look dead. What is lost is counted, and told when there is room again.
+ */
+static void put_line(const char *line, size_t len)
+{
+	static atomic_uint lost;
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	unsigned n;
+
+	if (poll(&out, 1, 0) == 0) {
+		atomic_fetch_add(&lost, 1);
+		return;
+	}
+	n = atomic_exchange(&lost, 0);
+	if (n && dprintf(STDERR_FILENO, "... %u lines are lost: nobody took them\n", n) < 0)
+		return;
+	if (write(STDERR_FILENO, line, len) < 0)
+		return;
+}
+
 void log_write(enum log_level level, const char *part, const char *fmt, ...)
 {
 	char line[2048];
@@ -60,7 +82,5 @@ void log_write(enum log_level level, const char *part, const char *fmt, ...)
 	make_printable(line);
 	n = strlen(line);
 	line[n++] = '\n';
-	/* One write: lines of several threads and processes on one stderr do not mix. */
-	if (write(STDERR_FILENO, line, n) < 0)
-		return;
+	put_line(line, n);
 }

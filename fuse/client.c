@@ -113,6 +113,7 @@ static void do_connect(struct client *cl, uint32_t node)
 	if (n)
 		r = rpc_connect(cl->rpc, n->host, (uint16_t)(n->port + 1), CONNECT_MS, &events, cl, &cl->conn);
 	if (r == 0) {
+		rpc_conn_expect(cl->conn, node);
 		rpc_conn_set_data(cl->conn, cl);
 		return;
 	}

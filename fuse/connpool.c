@@ -91,6 +91,7 @@ static int node_connect(struct connpool *cp, const struct config *config, uint32
 		free(n);
 		return r;
 	}
+	rpc_conn_expect(n->conn, node_id);
 	HASH_ADD(hh, cp->by_id, id, sizeof(n->id), n);
 	*ret_node = n;
 	return 0;

@@ -78,10 +78,14 @@ static struct peer *peer_of(struct service *svc, uint32_t node)
 static int dial(struct peer *p)
 {
 	const struct config_node *n = service_node(p->svc, p->node);
+	int r;
 
 	if (!n)
 		return -ENOENT;
-	return rpc_connect(p->svc->rpc, n->host, (uint16_t)(n->port + PORT_OFFSET), CONNECT_TIMEOUT_MS, &peer_events, p, &p->conn);
+	r = rpc_connect(p->svc->rpc, n->host, (uint16_t)(n->port + PORT_OFFSET), CONNECT_TIMEOUT_MS, &peer_events, p, &p->conn);
+	if (!r)
+		rpc_conn_expect(p->conn, p->node);
+	return r;
 }
 
 void peer_connect(struct service *svc, uint32_t node, peer_ready ready, void *ctx)

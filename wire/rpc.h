@@ -82,6 +82,9 @@ int rpc_listen(struct rpc *rpc, const char *host, uint16_t port, uint16_t *ret_p
    copied. */
 int rpc_connect(struct rpc *rpc, const char *host, uint16_t port, uint32_t timeout_ms,
 		const struct rpc_conn_events *events, void *ctx, struct rpc_conn **ret_conn);
+/* Right after rpc_connect(): NODE_ID is to be there; if it is another one, `down` follows with -EHOSTUNREACH. Every node of the
+   cluster has a good certificate, and addresses change hands. */
+void rpc_conn_expect(struct rpc_conn *conn, uint32_t node_id);
 /* Ends it: pending calls end with -ECANCELED, `down` is not called. NULL is fine. */
 void rpc_conn_close(struct rpc_conn *conn);
 

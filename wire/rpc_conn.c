@@ -176,6 +176,11 @@ static void hello_done(void *ctx, int status, const void *msg)
 		return;
 	if (!status)
 		status = check_identity(conn, rep->cluster_id, rep->node_id);
+	if (!status && conn->expected && rep->node_id != conn->expected) {
+		log_warn("wire", "%s is node %u, not node %u: connection closed", conn->peer.address, rep->node_id,
+			 conn->expected);
+		status = -EHOSTUNREACH;
+	}
 	if (status < 0) {
 		rpc_conn_fail(conn, status);
 		return;
@@ -405,6 +410,11 @@ void rpc_check_gate(struct rpc *rpc)
 	DL_FOREACH(rpc->conns, conn)
 		if (conn->state == CONN_UP && !conn->err && (r = ask_gate(conn, conn->peer.node_id)) < 0)
 			rpc_conn_fail(conn, r);
+}
+
+void rpc_conn_expect(struct rpc_conn *conn, uint32_t node_id)
+{
+	conn->expected = node_id;
 }
 
 const struct rpc_peer *rpc_conn_peer(const struct rpc_conn *conn)

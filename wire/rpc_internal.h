@@ -87,6 +87,7 @@ struct rpc_conn {
 	int err; /* to be dropped, and why */
 	struct frame_parser parser;
 	struct rpc_peer peer;
+	uint32_t expected; /* node id; 0: any */
 	struct rpc_conn_events events;
 	void *ctx, *data;
 	struct rpc_call *calls; /* uthash by id */

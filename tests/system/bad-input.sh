@@ -91,10 +91,10 @@ status=$(on node2 python3 - 10.99.0.1 <<-'END'
 	def header(version, kind, length, number):
 	    return struct.pack("<HBBIHHIQ", 0x4643, version, kind, length, number, 0, 0, 1)
 	s = dial()
-	s.sendall(header(2, 1, 0, 1))
+	s.sendall(header(99, 1, 0, 1))
 	magic, version, kind, length, number, status, flags, ident = struct.unpack("<HBBIHHIQ", s.recv(24))
-	print(version, status)
-	for data in (header(1, 1, 1 << 30, 1), b"GET / HTTP/1.0\r\n\r\nGET / HTTP", header(1, 1, 100, 1) + b"x" * 50):
+	print(version != 99, status)
+	for data in (header(version, 1, 1 << 30, 1), b"GET / HTTP/1.0\r\n\r\nGET / HTTP", header(version, 1, 100, 1) + b"x" * 50):
 	    s = dial()
 	    s.sendall(data)
 	    try:
@@ -104,8 +104,8 @@ status=$(on node2 python3 - 10.99.0.1 <<-'END'
 	    s.close()
 	END
 )
-must_be "the version of the answer, and its status (EPROTONOSUPPORT)" "$status" "1 105"
-for text in "speaks protocol version 2, this node 1" "sent an oversized frame" "sent what is not a frame" "torn frame"; do
+must_be "an answer of another version, EPROTONOSUPPORT" "$status" "True 105"
+for text in "speaks protocol version 99, this node" "sent an oversized frame" "sent what is not a frame" "torn frame"; do
 	eventually 5 "node1 logs: $text" log_says "$text"
 done
 alive node1 || fail "node1 does not answer after bad frames"

@@ -2,16 +2,17 @@
 #include "common/log.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-static int saved, ends[2];
+static int saved, ends[2], write_end;
 
 static void up(void)
 {
 	saved = dup(STDERR_FILENO);
 	cr_assert(!pipe(ends) && dup2(ends[1], STDERR_FILENO) >= 0);
-	close(ends[1]);
+	write_end = ends[1];
 }
 
 /* Everything logged since up(). */
@@ -59,6 +60,26 @@ Test(log, none_is_silent)
 	log_set_level(LOG_LEVEL_ERROR);
 	log_error("part", "this");
 	cr_assert_null(strstr(logged(), "not even"));
+}
+
+Test(log, a_full_pipe_is_not_waited_for)
+{
+	static char rest[4096];
+	const char *text;
+
+	log_set_level(LOG_LEVEL_INFO);
+	for (int i = 0; i < 10000; i++)
+		log_info("part", "line %d, and some more so that the pipe is full soon", i);
+	text = logged();
+	cr_assert_not_null(strstr(text, "line 0,"));
+	cr_assert_geq(dup2(write_end, STDERR_FILENO), 0);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	while (read(ends[0], rest, sizeof(rest)) > 0)
+		;
+	log_info("part", "there is room again");
+	text = logged();
+	cr_assert_not_null(strstr(text, " lines are lost"), "%s", text);
+	cr_assert_not_null(strstr(text, "there is room again\n"), "%s", text);
 }
 
 Test(log, a_long_text_is_cut_and_stays_a_line)

@@ -50,6 +50,20 @@ Test(rpc, both_ends_know_each_other)
 	cr_assert(!strncmp(p->address, "127.0.0.1:", 10));
 }
 
+Test(rpc, another_node_than_expected_is_not_talked_to)
+{
+	struct events_seen *seen = &net.client.seen;
+	struct rpc_conn *conn;
+
+	for (uint32_t node = 1; node <= 2; node++) {
+		cr_assert_eq(rpc_connect(net.client.rpc, "127.0.0.1", net.port, 3000, &recorder, seen, &conn), 0);
+		rpc_conn_expect(conn, node);
+		cr_assert(run_until(&net, node == 1 ? &seen->nr_up : &seen->nr_down, 1));
+	}
+	cr_assert_eq(seen->nr_up, 1u, "node 1 listens");
+	cr_assert_eq(seen->err, -EHOSTUNREACH);
+}
+
 Test(rpc, thousands_of_calls_keep_their_replies_apart)
 {
 	enum { NR = 5000 };

@@ -39,7 +39,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 /* What happened, to which object. */
-static void explain(int r, const struct args *a, const char *name)
+static void explain(int r, const struct args *a, const struct node_identity *id)
 {
 	const char *dir = state_dir_choose(NULL);
 
@@ -57,7 +57,11 @@ static void explain(int r, const struct args *a, const char *name)
 		fprintf(stderr, "cfs join: %s is already the state of a node, or what is left of one; to give it up, remove it\n", dir);
 		break;
 	case -ENOTUNIQ:
-		fprintf(stderr, "cfs join: the cluster has a node %s already: choose another --name\n", name);
+		fprintf(stderr, "cfs join: the cluster has a node %s already: choose another --name\n", id->name);
+		break;
+	case -EADDRINUSE:
+		fprintf(stderr, "cfs join: %s port %u is the address of another node of the cluster: say --address, or if that node is gone, cfs remove it first\n",
+			id->host, id->port);
 		break;
 	case -EPROTONOSUPPORT:
 		fprintf(stderr, "cfs join: %s is of another version of CFS than this machine: install the same one\n", a->where);
@@ -73,6 +77,17 @@ static void explain(int r, const struct args *a, const char *name)
 	default:
 		fprintf(stderr, "cfs join: %s: %s\n", a->where, strerror(-r));
 	}
+}
+
+/* "-": not where everybody on the machine can read it, in the list of processes. */
+static const char *read_token(void)
+{
+	static char line[4096];
+
+	if (!fgets(line, sizeof(line), stdin))
+		return "";
+	line[strcspn(line, " \t\r\n")] = 0;
+	return line;
 }
 
 int cmd_join(int argc, char **argv)
@@ -91,7 +106,7 @@ int cmd_join(int argc, char **argv)
 
 	cli_parse(argc, argv, options, parse, "HOST[:PORT] TOKEN",
 		  "Makes this machine a node of the cluster that HOST is a node of.\v"
-		  "TOKEN is what cfs token says on a node of the cluster; it is good for one machine.",
+		  "TOKEN is what cfs token says on a node of the cluster; it is good for one machine. -: it is read from standard input.",
 		  &a);
 	if (cli_identity("join", a.name, a.address, &id) < 0)
 		return EXIT_USAGE;
@@ -99,6 +114,8 @@ int cmd_join(int argc, char **argv)
 		fprintf(stderr, "cfs join: %s is not HOST or HOST:PORT\n", a.where);
 		return EXIT_USAGE;
 	}
+	if (!strcmp(a.token, "-"))
+		a.token = read_token();
 	if (join_token_decode(a.token, &token) == -EPROTONOSUPPORT) {
 		fprintf(stderr, "cfs join: this token is of a newer version of CFS: install that version\n");
 		return 1;
@@ -109,7 +126,7 @@ int cmd_join(int argc, char **argv)
 	}
 	r = state_dir_join(state_dir_choose(NULL), host, port, a.token, &id, JOIN_MS);
 	if (r < 0) {
-		explain(r, &a, id.name);
+		explain(r, &a, &id);
 		return 1;
 	}
 	printf("%s is node %u of cluster %s. Now start cfsd.\n", id.name, id.id, id.cluster_name);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/ask.h"
 
@@ -77,6 +78,8 @@ int cli_remove_node(const char *verb, const struct cli_node *n, uint32_t id, con
 		/* A death is noticed within a second. */
 		if (r != -EAGAIN && (r != -EBUSY || i >= TRIES_BUSY))
 			break;
+		if (i == 3 && isatty(STDERR_FILENO))
+			fprintf(stderr, "waiting: node %s still counts ...\n", name);
 		nanosleep(&(struct timespec){ 0, PAUSE_MS * 1000000L }, NULL);
 	}
 	/* Asked twice, the first answer being lost: then it is done, and the gate is closed. */

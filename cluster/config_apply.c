@@ -113,6 +113,17 @@ static int apply_node_add(struct config *c, const struct cmd_node_add *cmd)
 	return r;
 }
 
+static bool address_is_taken(const struct config *c, const char *host, uint16_t port)
+{
+	for (size_t i = 0; i < c->nr_nodes; i++) {
+		const struct config_node *n = &c->nodes[i];
+
+		if (n->state != NODE_NEVERUP && n->port == port && !strcmp(n->host, host))
+			return true;
+	}
+	return false;
+}
+
 static int apply_node_join(struct config *c, const struct cmd_node_join *cmd)
 {
 	struct config_token *token = token_find(c, &cmd->token);
@@ -124,6 +135,8 @@ static int apply_node_join(struct config *c, const struct cmd_node_join *cmd)
 	earlier = joined_by(c, token, cmd->key.p, cmd->now);
 	if (!earlier)
 		r = token_take(c, &cmd->token, cmd->now, &token);
+	if (!r && address_is_taken(c, cmd->host, cmd->port))
+		r = -EADDRINUSE;
 	if (!r)
 		r = add_node(c, cmd->node_name, cmd->host, cmd->port, earlier);
 	if (r > 0) {

@@ -4,6 +4,7 @@
  *   join (any node) -> has the CA's key? no: join_forward to one that has
  *                   -> node_join with the hashes of token and key into the log -> id -> sign -> certificate, configuration
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,9 +115,19 @@ struct join_fields {
 	const struct wire_blob *secret, *csr;
 };
 
+/* Nodes dial each other by number. */
+static bool is_address(const char *host)
+{
+	struct in6_addr any;
+
+	return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
+}
+
 static int check_fields(const struct join_fields *f)
 {
-	return strlen(f->node_name) < CONFIG_NAME_MAX && f->secret->len && f->csr->len <= CSR_MAX ? 0 : -EINVAL;
+	bool good = strlen(f->node_name) < CONFIG_NAME_MAX && is_address(f->host) && f->secret->len && f->csr->len <= CSR_MAX;
+
+	return good ? 0 : -EINVAL;
 }
 
 static bool knows_token(const struct cluster *cl, const struct wire_blob *secret)

@@ -46,7 +46,7 @@ int state_dir_init(const char *state_dir, struct node_identity *id);
  * Makes the state of a node that joins, by asking the cluster at HOST:PORT (and, when that fails, at the addresses in
  * the token). ID's name, host and port say who wants to join; the rest is filled in. Blocks up to TIMEOUT_MS.
  * -EBADMSG: TOKEN is not one; -EKEYREJECTED: wrong token, or another cluster's; -EKEYEXPIRED: used or too old; -EEXIST:
- * the directory is in use; -ENOTUNIQ: the name is taken; -EPROTONOSUPPORT; -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH.
+ * the directory is in use; -ENOTUNIQ: the name is taken; -EADDRINUSE: the address is; -EPROTONOSUPPORT; -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH.
  */
 int state_dir_join(const char *state_dir, const char *host, uint16_t port, const char *token, struct node_identity *id,
 		   uint32_t timeout_ms);

@@ -39,7 +39,24 @@ static int ask(const struct join_token *t, const char *host, uint16_t port, cons
 	return r;
 }
 
-static int keep(const char *state_dir, const char *tls, const struct msg_join_rep *rep, struct node_identity *id)
+/* What was given is of the CA that the token names, and for our key; not left to the daemon's start to find out. */
+static int check_certificate(const char *tls, const struct join_token *t)
+{
+	struct tls_identity *own;
+	uint8_t ca_sha256[32];
+	int r = tls_ca_fingerprint(tls, ca_sha256);
+
+	if (!r && memcmp(ca_sha256, t->ca_sha256, sizeof(ca_sha256)))
+		r = -EKEYREJECTED;
+	if (!r)
+		r = tls_identity_load(tls, &own);
+	if (!r)
+		tls_identity_free(own);
+	return r;
+}
+
+static int keep(const char *state_dir, const char *tls, const struct join_token *t, const struct msg_join_rep *rep,
+		struct node_identity *id)
 {
 	_cleanup_free_ struct config *c = malloc(sizeof(*c));
 	int r = c ? config_decode(rep->config.p, rep->config.len, c) : -ENOMEM;
@@ -52,6 +69,8 @@ static int keep(const char *state_dir, const char *tls, const struct msg_join_re
 	r = file_replace(tls, "ca.crt", rep->ca_cert.p, rep->ca_cert.len, 0644, true);
 	if (!r)
 		r = file_replace(tls, "node.crt", rep->cert.p, rep->cert.len, 0644, true);
+	if (!r)
+		r = check_certificate(tls, t);
 	if (!r)
 		r = config_file_store(state_dir, c);
 	/* Last: what has no identity was never finished. */
@@ -82,7 +101,7 @@ int state_dir_join(const char *state_dir, const char *host, uint16_t port, const
 	if (!r)
 		r = ask(&t, host, port, csr, id, timeout_ms, &rep);
 	if (!r)
-		r = keep(state_dir, tls, rep, id);
+		r = keep(state_dir, tls, &t, rep, id);
 	free(rep);
 	return r;
 }

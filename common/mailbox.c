@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -37,13 +38,17 @@ static struct letter *take_all(struct mailbox *mb)
 	return l;
 }
 
-static void deliver(struct mailbox *mb)
+/* False when there was nothing. */
+static bool deliver(struct mailbox *mb)
 {
-	for (struct letter *l = take_all(mb), *next; l; l = next) {
+	struct letter *first = take_all(mb);
+
+	for (struct letter *l = first, *next; l; l = next) {
 		next = l->next;
 		l->fn(l->arg);
 		free(l);
 	}
+	return first;
 }
 
 static void woken(uv_poll_t *wake, int status, int events)
@@ -110,6 +115,8 @@ void mailbox_free(struct mailbox *mb)
 {
 	if (!mb)
 		return;
-	deliver(mb);
+	/* The last letters may make new ones. */
+	while (deliver(mb))
+		;
 	uv_close((uv_handle_t *)&mb->wake, closed);
 }

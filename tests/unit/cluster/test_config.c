@@ -309,6 +309,17 @@ Test(config, who_joined_with_a_token_may_ask_for_the_answer_again_and_nobody_els
 	cr_assert_eq(join_as(&c, "n3", 1, 90, 22), -EKEYEXPIRED, "it is there: this is another one with its key");
 }
 
+Test(config, an_address_belongs_to_one_node)
+{
+	struct config c = make(1);
+
+	cr_assert_eq(APPLY(&c, token_add, sha(1), 100, 10), 0);
+	cr_assert_eq(APPLY(&c, node_join, "n2", "10.0.0.1", 7480, sha(1), sha(90), 20), -EADDRINUSE);
+	cr_assert_eq(APPLY(&c, node_join, "n2", "10.0.0.1", 7490, sha(1), sha(90), 20), 2);
+	cr_assert_eq(APPLY(&c, token_add, sha(2), 100, 10), 0);
+	cr_assert_eq(APPLY(&c, node_join, "n3", "10.0.0.1", 7490, sha(2), sha(91), 20), 3, "n2 never came up");
+}
+
 Test(config, a_join_of_a_name_that_another_join_has_taken_meanwhile)
 {
 	struct config c = make(1);

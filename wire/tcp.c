@@ -9,10 +9,17 @@
 
 #include "wire/tcp_internal.h"
 
-enum { BACKLOG = 256 };
+/*
+ * A handshake costs half a millisecond, perhaps of a thread that keeps leases: who dials without end waits in the
+ * kernel. Enough for every node and mount to come back at once.
+ */
+enum { BACKLOG = 256, ACCEPTS_PER_S = 500, ACCEPTS_AT_ONCE = 1000, ACCEPT_PAUSE_MS = 10 };
 
 struct tcp_listener {
 	uv_tcp_t handle;
+	uv_timer_t pause; /* one waits to be accepted; libuv does not look for more */
+	unsigned nr_handles;
+	uint64_t credit, credit_ms; /* accepts that may be made, and when that was counted */
 	struct tcp *tcp;
 	stream_accepted accepted;
 	void *ctx;
@@ -96,6 +103,29 @@ static void attach(struct stream *s, const struct stream_events *ev, void *ctx)
 	tcp_stream_start(s);
 }
 
+static bool take_credit(struct tcp_listener *l)
+{
+	uint64_t now = uv_now(l->tcp->loop), gained = (now - l->credit_ms) * ACCEPTS_PER_S / 1000;
+
+	if (gained) {
+		l->credit = l->credit + gained < ACCEPTS_AT_ONCE ? l->credit + gained : ACCEPTS_AT_ONCE;
+		l->credit_ms = now;
+	}
+	if (!l->credit)
+		return false;
+	l->credit--;
+	return true;
+}
+
+static void accept_one(uv_stream_t *server, int status);
+
+static void pause_over(uv_timer_t *t)
+{
+	struct tcp_listener *l = t->data;
+
+	accept_one((uv_stream_t *)&l->handle, 0);
+}
+
 static void accept_one(uv_stream_t *server, int status)
 {
 	struct tcp_listener *l = server->data;
@@ -103,8 +133,13 @@ static void accept_one(uv_stream_t *server, int status)
 	int len = sizeof(addr);
 	struct stream *s;
 
-	if (status < 0 || tcp_stream_new(l->tcp, true, &s) < 0)
+	if (status < 0)
 		return;
+	/* Until uv_accept() is called libuv holds this one and leaves the others to the kernel. */
+	if (!take_credit(l) || tcp_stream_new(l->tcp, true, &s) < 0) {
+		uv_timer_start(&l->pause, pause_over, ACCEPT_PAUSE_MS, 0);
+		return;
+	}
 	if (uv_accept(server, (uv_stream_t *)&s->handle) < 0) {
 		tcp_stream_close(s);
 		return;
@@ -119,7 +154,14 @@ static void listener_closed(uv_handle_t *h)
 	struct tcp_listener *l = h->data;
 
 	tcp_unref(l->tcp);
-	free(l);
+	if (--l->nr_handles == 0)
+		free(l);
+}
+
+static void close_listener(struct tcp_listener *l)
+{
+	uv_close((uv_handle_t *)&l->pause, listener_closed);
+	uv_close((uv_handle_t *)&l->handle, listener_closed);
 }
 
 static int start_listening(struct tcp_listener *l, const struct sockaddr_storage *addr, uint16_t *ret_port)
@@ -150,17 +192,20 @@ static int tcp_listen(struct transport *base, const char *host, uint16_t port, s
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	*l = (struct tcp_listener){ .tcp = t, .accepted = accepted, .ctx = ctx };
+	*l = (struct tcp_listener){ .tcp = t, .accepted = accepted, .ctx = ctx, .credit = ACCEPTS_AT_ONCE };
+	l->credit_ms = uv_now(t->loop);
 	r = uv_tcp_init(t->loop, &l->handle);
 	if (r < 0) {
 		free(l);
 		return r;
 	}
-	l->handle.data = l;
-	t->nr_handles++;
+	uv_timer_init(t->loop, &l->pause);
+	l->handle.data = l->pause.data = l;
+	l->nr_handles = 2;
+	t->nr_handles += 2;
 	r = start_listening(l, &addr, ret_port);
 	if (r < 0)
-		uv_close((uv_handle_t *)&l->handle, listener_closed);
+		close_listener(l);
 	else
 		LL_PREPEND(t->listeners, l);
 	return r;
@@ -188,7 +233,7 @@ static void tcp_free(struct transport *base)
 	struct tcp_listener *l, *next;
 
 	LL_FOREACH_SAFE(t->listeners, l, next)
-		uv_close((uv_handle_t *)&l->handle, listener_closed);
+		close_listener(l);
 	t->listeners = NULL;
 	tcp_unref(t);
 }

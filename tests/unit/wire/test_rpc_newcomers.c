@@ -101,6 +101,27 @@ Test(newcomers, who_takes_the_most_places_pays)
 	disperse(greedy, RPC_NEW_MAX - 20);
 }
 
+Test(newcomers, who_dials_without_end_waits_in_the_kernel)
+{
+	uint64_t began = uv_hrtime();
+	unsigned accepted, ms;
+	static int fds[1200];
+
+	for (unsigned i = 0; i < 1200; i++) {
+		fds[i] = idle_from(2);
+		if (i % 50 == 49)
+			run_for(&net, 1);
+	}
+	/* Of those that are open some are newcomers, the others have not been accepted. */
+	accepted = 1200 - nr_open(fds, 1200) + net.server.rpc->nr_new;
+	ms = (unsigned)((uv_hrtime() - began) / 1000000);
+	cr_assert_leq(accepted, 1000 + ms / 2 + 10, "%u in %u ms", accepted, ms);
+	run_for(&net, 1000);
+	cr_assert_eq(nr_open(fds, 1200), (unsigned)RPC_NEW_MAX, "all had their turn");
+	cr_assert(dial(&net));
+	disperse(fds, 1200);
+}
+
 static void still_there(struct rpc_conn *conn)
 {
 	struct result res = { 0 };

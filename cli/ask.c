@@ -34,8 +34,8 @@ void cli_explain(const char *verb, const struct cli_node *n, int err)
 	case -ECONNREFUSED:
 	case -ETIMEDOUT:
 	case -ENETUNREACH:
-		fprintf(stderr, "cfs %s: no node of cluster %s answers, this one (%s) neither: %s. Is cfsd running?\n", verb,
-			n->id.cluster_name, n->id.name, strerror(-err));
+		fprintf(stderr, "cfs %s: cfsd does not answer on this machine (node %s)%s: %s\n", verb, n->id.name,
+			n->config.nr_nodes > 1 ? ", nor on any other node of the cluster" : "", strerror(-err));
 		break;
 	case -EHOSTUNREACH:
 		fprintf(stderr, "cfs %s: cluster %s has no quorum now, or none of its nodes can be reached\n", verb,

@@ -21,7 +21,7 @@ static int ask(const struct cli_node *node, const struct msg_goto_req *req)
 	int r = once_call(&peer, 1, &node->self, node->tls, MSG_goto, req, MOVE_TIMEOUT_MS, &out);
 
 	if (r) {
-		fprintf(stderr, "cfs migrate: cfs-migrated does not answer: %s\n", strerror(-r));
+		fprintf(stderr, "cfs migrate: cfs-migrated does not answer on this machine (is cfsd running?): %s\n", strerror(-r));
 		return 1;
 	}
 	rep = out;

@@ -121,7 +121,10 @@ static uint32_t next_node(const struct run *r)
 static void not_here(struct run *r, const char *why)
 {
 	if (!r->started) {
-		lost(r, why);
+		const struct config_node *n = config_node_by_id(&r->node.config, r->at);
+
+		fprintf(stderr, "cfs run: the job cannot be started on node %s (is cfsd running there?): %s\n", n ? n->name : "?", why);
+		finish(r, EXIT_LOST);
 		return;
 	}
 	if (!r->lost_since)

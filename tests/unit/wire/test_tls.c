@@ -98,6 +98,62 @@ Test(tls, what_is_no_request_is_not_signed)
 	free(csr);
 }
 
+Test(tls, a_request_is_known_by_its_key)
+{
+	char *one = NULL, *again = NULL, *other = NULL, *dup;
+	uint8_t a[32], b[32], c[32];
+
+	cr_assert_eq(tls_request_create(in_dir("node1"), &one), 0);
+	cr_assert_eq(tls_request_create(in_dir("node1"), &again), 0);
+	cr_assert_eq(tls_request_create(in_dir("node2"), &other), 0);
+	cr_assert(strcmp(one, again), "a signature is never the same twice");
+	cr_assert(!tls_request_key(one, a) && !tls_request_key(again, b) && !tls_request_key(other, c));
+	cr_assert(!memcmp(a, b, 32));
+	cr_assert(memcmp(a, c, 32));
+	cr_assert_eq(tls_request_key("nonsense", a), -EBADMSG);
+	/* A byte of the body: who made it has not the key. */
+	dup = strdup(one);
+	dup[strlen(dup) / 2] = dup[strlen(dup) / 2] == 'A' ? 'B' : 'A';
+	cr_assert_eq(tls_request_key(dup, a), -EBADMSG);
+	free(one);
+	free(again);
+	free(other);
+	free(dup);
+}
+
+Test(tls, only_the_key_of_the_ca_is_kept_as_its_key)
+{
+	char ours[4096], theirs[4096], path[256];
+	size_t len, theirs_len;
+	struct stat st;
+	FILE *f;
+
+	cr_assert_eq(tls_ca_create(in_dir("other"), "other"), 0);
+	f = fopen(in_dir("ca/ca.key"), "r");
+	len = fread(ours, 1, sizeof(ours), f);
+	fclose(f);
+	f = fopen(in_dir("other/ca.key"), "r");
+	theirs_len = fread(theirs, 1, sizeof(theirs), f);
+	fclose(f);
+	snprintf(path, sizeof(path), "%s", in_dir("node1/ca.key"));
+	cr_assert_eq(tls_ca_key_keep(in_dir("node1"), theirs, theirs_len), -EKEYREJECTED);
+	cr_assert_eq(tls_ca_key_keep(in_dir("node1"), "nonsense", 8), -EKEYREJECTED);
+	cr_assert_eq(tls_ca_key_keep(in_dir("node1"), "", 0), -EKEYREJECTED);
+	cr_assert_eq(tls_ca_key_keep(in_dir("node1"), ours, len / 2), -EKEYREJECTED);
+	cr_assert_lt(access(path, F_OK), 0, "nothing was written");
+	cr_assert_eq(tls_ca_key_keep(in_dir("nowhere"), ours, len), -ENOENT);
+	cr_assert_eq(tls_ca_key_keep(in_dir("node1"), ours, len), 0);
+	cr_assert(!stat(path, &st) && (st.st_mode & 07777) == 0600);
+	{
+		char *csr = NULL, *cert = NULL;
+
+		cr_assert_eq(tls_request_create(in_dir("node2"), &csr), 0);
+		cr_assert_eq(tls_ca_sign(in_dir("node1"), csr, 9, "nine", &cert), 0, "it can sign now");
+		free(csr);
+		free(cert);
+	}
+}
+
 Test(tls, a_long_node_name_does_not_matter)
 {
 	static char name[300];

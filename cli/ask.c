@@ -53,6 +53,17 @@ void cli_explain(const char *verb, const struct cli_node *n, int err)
 	case -EKEYEXPIRED:
 		fprintf(stderr, "cfs %s: the certificate in %s/tls is not accepted: %s\n", verb, n->state_dir, strerror(-err));
 		break;
+	case -EACCES:
+		fprintf(stderr, "cfs %s: what answers at the addresses of cluster %s is of another cluster\n", verb, n->id.cluster_name);
+		break;
+	case -EPROTO:
+	case -EBADMSG:
+		fprintf(stderr, "cfs %s: what answers at the addresses of cluster %s is not cfsd\n", verb, n->id.cluster_name);
+		break;
+	case -ESHUTDOWN:
+	case -ECONNRESET:
+		fprintf(stderr, "cfs %s: cfsd ended before it had answered: try again\n", verb);
+		break;
 	default:
 		fprintf(stderr, "cfs %s: cluster %s refuses: %s\n", verb, n->id.cluster_name, strerror(-err));
 	}

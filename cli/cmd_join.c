@@ -2,12 +2,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cluster/token.h"
 
-enum { JOIN_MS = 15000 };
+enum { JOIN_MS = 15000, CLOCK_MIN = 1700000000 };
 
 struct args {
 	const char *name, *address, *where, *token;
@@ -38,23 +39,45 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* Before anybody is asked: 0, or -1 and it was said why not. */
+static int check_here(const char *token, const char *dir)
+{
+	struct join_token t;
+	int r = join_token_decode(token, &t);
+
+	if (r == -EPROTONOSUPPORT) {
+		fprintf(stderr, "cfs join: this token is of a newer version of CFS: install that version\n");
+		return -1;
+	}
+	if (r < 0) {
+		fprintf(stderr, "cfs join: this is not a join token, or not all of it: ask for one with cfs token\n");
+		return -1;
+	}
+	r = state_dir_is_free(dir);
+	if (r == -EPROTONOSUPPORT)
+		fprintf(stderr, "cfs join: %s was written by a newer version of CFS; to give it up, remove it\n", dir);
+	else if (r < 0)
+		fprintf(stderr, "cfs join: %s is already the state of a node, or what is left of one; to give it up, remove it\n", dir);
+	return r < 0 ? -1 : 0;
+}
+
+/* A certificate that is not yet valid looks like one that is not any more. */
+static bool clock_is_off(void)
+{
+	return time(NULL) < CLOCK_MIN;
+}
+
 /* What happened, to which object. */
 static void explain(int r, const struct args *a, const struct node_identity *id)
 {
-	const char *dir = state_dir_choose(NULL);
-
 	switch (r) {
-	case -EBADMSG:
-		fprintf(stderr, "cfs join: this is not a join token, or not all of it: ask for one with cfs token\n");
-		break;
 	case -EKEYREJECTED:
 		fprintf(stderr, "cfs join: %s does not accept this token: it is wrong, or another cluster's\n", a->where);
 		break;
 	case -EKEYEXPIRED:
-		fprintf(stderr, "cfs join: this token was used before or is too old: ask for another one with cfs token\n");
-		break;
-	case -EEXIST:
-		fprintf(stderr, "cfs join: %s is already the state of a node, or what is left of one; to give it up, remove it\n", dir);
+		fprintf(stderr, "cfs join: %s\n",
+			clock_is_off() ? "this machine's clock is years behind: set it" :
+					 "this token was used before or is too old: ask for another one with cfs token");
 		break;
 	case -ENOTUNIQ:
 		fprintf(stderr, "cfs join: the cluster has a node %s already: choose another --name\n", id->name);
@@ -66,6 +89,11 @@ static void explain(int r, const struct args *a, const struct node_identity *id)
 	case -EPROTONOSUPPORT:
 		fprintf(stderr, "cfs join: %s is of another version of CFS than this machine: install the same one\n", a->where);
 		break;
+	case -EPROTO:
+	case -EBADMSG:
+	case -ECONNRESET:
+		fprintf(stderr, "cfs join: what answers at %s is not cfsd, or has just ended: is it the right address and port?\n", a->where);
+		break;
 	case -EHOSTUNREACH:
 		fprintf(stderr, "cfs join: %s cannot be reached, or its cluster has no quorum now\n", a->where);
 		break;
@@ -73,6 +101,15 @@ static void explain(int r, const struct args *a, const struct node_identity *id)
 	case -ETIMEDOUT:
 	case -ENETUNREACH:
 		fprintf(stderr, "cfs join: %s cannot be reached: %s\n", a->where, strerror(-r));
+		break;
+	case -ENOSPC:
+		fprintf(stderr, "cfs join: there is no room: the disk of %s is full, or the cluster has %d nodes, which is the most\n",
+			state_dir_choose(NULL), CONFIG_NODES_MAX);
+		break;
+	case -EACCES:
+	case -EROFS:
+	case -ENOENT:
+		fprintf(stderr, "cfs join: %s: %s\n", state_dir_choose(NULL), strerror(-r));
 		break;
 	default:
 		fprintf(stderr, "cfs join: %s: %s\n", a->where, strerror(-r));
@@ -99,7 +136,6 @@ int cmd_join(int argc, char **argv)
 	};
 	struct args a = { 0 };
 	struct node_identity id;
-	struct join_token token;
 	char host[256];
 	uint16_t port;
 	int r;
@@ -116,14 +152,8 @@ int cmd_join(int argc, char **argv)
 	}
 	if (!strcmp(a.token, "-"))
 		a.token = read_token();
-	if (join_token_decode(a.token, &token) == -EPROTONOSUPPORT) {
-		fprintf(stderr, "cfs join: this token is of a newer version of CFS: install that version\n");
+	if (check_here(a.token, state_dir_choose(NULL)) < 0)
 		return 1;
-	}
-	if (state_dir_is_free(state_dir_choose(NULL)) == -EPROTONOSUPPORT) {
-		fprintf(stderr, "cfs join: %s was written by a newer version of CFS; to give it up, remove it\n", state_dir_choose(NULL));
-		return 1;
-	}
 	r = state_dir_join(state_dir_choose(NULL), host, port, a.token, &id, JOIN_MS);
 	if (r < 0) {
 		explain(r, &a, &id);

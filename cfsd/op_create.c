@@ -38,9 +38,11 @@ int op_create(struct op_env *env, const struct msg_create_req *req, struct msg_c
 		if (!r)
 			r = op_add_new(env, &dir, req->entry, &in, txn);
 	}
-	if (!r)
-		op_fill_attr(env, &in, &rep->attr);
-	return r;
+	if (r < 0)
+		return r;
+	op_fill_attr(env, &in, &rep->attr);
+	op_fill_attr(env, &dir, &rep->dir_attr);
+	return 0;
 }
 
 /* The name must be free. */
@@ -75,9 +77,11 @@ int op_mknod(struct op_env *env, const struct msg_mknod_req *req, struct msg_mkn
 	if (S_ISDIR(mode))
 		dir.nlink++;
 	r = op_add_new(env, &dir, req->entry, &in, txn);
-	if (!r)
-		op_fill_attr(env, &in, &rep->attr);
-	return r;
+	if (r < 0)
+		return r;
+	op_fill_attr(env, &in, &rep->attr);
+	op_fill_attr(env, &dir, &rep->dir_attr);
+	return 0;
 }
 
 int op_symlink(struct op_env *env, const struct msg_symlink_req *req, struct msg_symlink_rep *rep, struct txn *txn)
@@ -101,9 +105,11 @@ int op_symlink(struct op_env *env, const struct msg_symlink_req *req, struct msg
 	r = batch_put(&txn->meta, k.b, k.len, req->target, len);
 	if (!r)
 		r = op_add_new(env, &dir, req->entry, &in, txn);
-	if (!r)
-		op_fill_attr(env, &in, &rep->attr);
-	return r;
+	if (r < 0)
+		return r;
+	op_fill_attr(env, &in, &rep->attr);
+	op_fill_attr(env, &dir, &rep->dir_attr);
+	return 0;
 }
 
 int op_link(struct op_env *env, const struct msg_link_req *req, struct msg_link_rep *rep, struct txn *txn)
@@ -127,7 +133,9 @@ int op_link(struct op_env *env, const struct msg_link_req *req, struct msg_link_
 	in.nlink++;
 	inode_touch(&in, env->now_ns);
 	r = op_add_new(env, &dir, req->entry, &in, txn);
-	if (!r)
-		op_fill_attr(env, &in, &rep->attr);
-	return r;
+	if (r < 0)
+		return r;
+	op_fill_attr(env, &in, &rep->attr);
+	op_fill_attr(env, &dir, &rep->dir_attr);
+	return 0;
 }

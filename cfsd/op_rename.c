@@ -144,6 +144,19 @@ static int replace(struct op_env *env, const struct msg_rename_req *req, struct 
 	return r < 0 ? r : op_drop_link(env, &rn->present, txn);
 }
 
+static int change(struct op_env *env, const struct msg_rename_req *req, struct rename *rn, struct txn *txn)
+{
+	int r = req->flags & RENAME_EXCHANGE ? exchange(env, req, rn, txn) : replace(env, req, rn, txn);
+
+	if (!r)
+		r = dentry_save(txn, req->new_parent, req->new_entry, rn->moved.ino, rn->moved.mode);
+	change_parent(&rn->moved, &rn->from, rn->to_dir);
+	inode_touch(&rn->moved, env->now_ns);
+	if (!r)
+		r = inode_save(txn, &rn->moved);
+	return r < 0 ? r : save_dirs(env, rn, txn);
+}
+
 int op_rename(struct op_env *env, const struct msg_rename_req *req, struct msg_rename_rep *rep, struct txn *txn)
 {
 	struct rename rn;
@@ -155,21 +168,13 @@ int op_rename(struct op_env *env, const struct msg_rename_req *req, struct msg_r
 	r = load(env, req, &rn);
 	if (!r)
 		r = check(env, req, &rn);
+	if (!r)
+		r = change(env, req, &rn, txn);
 	if (r < 0)
 		return r;
-	rep->ino = rn.moved.ino;
-	if (r > 0)
-		return 0;
-	r = req->flags & RENAME_EXCHANGE ? exchange(env, req, &rn, txn) : replace(env, req, &rn, txn);
-	if (!r)
-		r = dentry_save(txn, req->new_parent, req->new_entry, rn.moved.ino, rn.moved.mode);
-	change_parent(&rn.moved, &rn.from, rn.to_dir);
-	inode_touch(&rn.moved, env->now_ns);
-	if (!r)
-		r = inode_save(txn, &rn.moved);
-	if (!r)
-		r = save_dirs(env, &rn, txn);
-	if (!r && rn.has_present)
-		rep->replaced = rn.present.ino;
-	return r;
+	rep->replaced = rn.has_present ? rn.present.ino : 0;
+	op_fill_attr(env, &rn.moved, &rep->attr);
+	op_fill_attr(env, &rn.from, &rep->dir_attr);
+	op_fill_attr(env, rn.to_dir, &rep->new_dir_attr);
+	return 0;
 }

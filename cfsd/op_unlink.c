@@ -25,9 +25,11 @@ int op_unlink(struct op_env *env, const struct msg_unlink_req *req, struct msg_u
 		r = -EISDIR;
 	if (!r)
 		r = remove_entry(env, &dir, req->entry, &in, txn);
-	if (!r)
-		rep->ino = in.ino;
-	return r;
+	if (r < 0)
+		return r;
+	rep->ino = in.ino;
+	op_fill_attr(env, &dir, &rep->dir_attr);
+	return 0;
 }
 
 int op_rmdir(struct op_env *env, const struct msg_rmdir_req *req, struct msg_rmdir_rep *rep, struct txn *txn)
@@ -45,9 +47,11 @@ int op_rmdir(struct op_env *env, const struct msg_rmdir_req *req, struct msg_rmd
 		return r;
 	dir.nlink--;
 	r = remove_entry(env, &dir, req->entry, &in, txn);
-	if (!r)
-		rep->ino = in.ino;
-	return r;
+	if (r < 0)
+		return r;
+	rep->ino = in.ino;
+	op_fill_attr(env, &dir, &rep->dir_attr);
+	return 0;
 }
 
 int op_reap(struct op_env *env, uint64_t ino, struct txn *txn)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "cfsd/volume.h"
 #include "common/log.h"
@@ -66,68 +67,102 @@ const struct token_events token_io_events = { on_revoke, on_ready, on_fenced };
 
 /* ---- grants ---- */
 
+/* One inode's tokens in a reply, and which of them it may bring. */
 struct grants {
-	uint32_t *tokens, *dir_tokens; /* in the reply; NULL: the reply has none */
-	uint64_t ino, dir;	       /* what they are for; 0: nothing to grant */
+	uint32_t *tokens;
+	uint64_t ino; /* 0: nothing to grant */
 	uint32_t want;
 };
 
-#define NODE_MADE(name)                                                       \
-	case MSG_##name: {                                                    \
-		struct msg_##name##_rep *rep = r->rep;                        \
-		const struct msg_##name##_req *req = r->msg;                  \
-		return (struct grants){ &rep->tokens, &rep->dir_tokens, rep->attr.ino, req->parent, TOKEN_ATTR }; \
+#define SEEN(tokens, ino, want) ret[n++] = (struct grants){ &rep->tokens, ino, want }
+#define NODE_LOOKED_UP(name)                                           \
+	case MSG_##name: {                                             \
+		struct msg_##name##_rep *rep = r->rep;                 \
+		const struct msg_##name##_req *req = r->msg;           \
+		SEEN(tokens, rep->attr.ino, TOKEN_ATTR);               \
+		SEEN(dir_tokens, req->parent, TOKEN_NAMES);            \
+		break;                                                 \
 	}
-#define INODE_SEEN(name, kinds)                                                            \
-	case MSG_##name: {                                                                 \
-		struct msg_##name##_rep *rep = r->rep;                                     \
-		const struct msg_##name##_req *req = r->msg;                               \
-		return (struct grants){ .tokens = &rep->tokens, .ino = req->ino, .want = kinds }; \
+#define NODE_MADE(name)                                                \
+	case MSG_##name: {                                             \
+		struct msg_##name##_rep *rep = r->rep;                 \
+		SEEN(tokens, rep->attr.ino, tokens_of_new(rep->attr.mode)); \
+		SEEN(dir_tokens, rep->dir_attr.ino, DIR_TOKENS);       \
+		break;                                                 \
 	}
+#define NAME_GONE(name)                                                \
+	case MSG_##name: {                                             \
+		struct msg_##name##_rep *rep = r->rep;                 \
+		SEEN(dir_tokens, rep->dir_attr.ino, DIR_TOKENS);       \
+		break;                                                 \
+	}
+#define INODE_SEEN(name, kinds)                                        \
+	case MSG_##name: {                                             \
+		struct msg_##name##_rep *rep = r->rep;                 \
+		const struct msg_##name##_req *req = r->msg;           \
+		SEEN(tokens, req->ino, kinds);                         \
+		break;                                                 \
+	}
+#define DIR_TOKENS (TOKEN_NAMES | TOKEN_ATTR)
+
+/* Who makes something is likely to fill it. */
+static uint32_t tokens_of_new(uint32_t mode)
+{
+	return S_ISDIR(mode) ? DIR_TOKENS : S_ISREG(mode) ? TOKEN_ATTR | TOKEN_DATA : TOKEN_ATTR;
+}
 
 /* Where a reply says which tokens come with it, and for which inodes. */
-static struct grants grants_of(const struct request *r)
+static size_t grants_of(const struct request *r, struct grants ret[REQUEST_GRANTS_MAX])
 {
+	size_t n = 0;
+
 	switch ((int)r->info->number) {
-		NODE_MADE(lookup)
+		NODE_LOOKED_UP(lookup)
 		NODE_MADE(create)
 		NODE_MADE(mknod)
 		NODE_MADE(symlink)
 		NODE_MADE(link)
+		NAME_GONE(unlink)
+		NAME_GONE(rmdir)
 		INODE_SEEN(getattr, TOKEN_ATTR)
 		INODE_SEEN(setattr, TOKEN_ATTR)
 		INODE_SEEN(open, TOKEN_ATTR | TOKEN_DATA)
 		INODE_SEEN(read, TOKEN_DATA)
 		INODE_SEEN(write, TOKEN_ATTR | TOKEN_DATA)
+	case MSG_rename: {
+		struct msg_rename_rep *rep = r->rep;
+
+		SEEN(tokens, rep->attr.ino, TOKEN_ATTR);
+		SEEN(dir_tokens, rep->dir_attr.ino, DIR_TOKENS);
+		SEEN(new_dir_tokens, rep->new_dir_attr.ino, DIR_TOKENS);
+		break;
+	}
 	case MSG_readdir: {
 		struct msg_readdir_rep *rep = r->rep;
 		const struct msg_readdir_req *req = r->msg;
 
-		return (struct grants){ .dir_tokens = &rep->dir_tokens, .dir = req->ino };
+		SEEN(dir_tokens, req->ino, TOKEN_NAMES);
+		break;
 	}
 	}
-	return (struct grants){ 0 };
+	return n;
 }
 
 void token_io_grant(struct request *r)
 {
-	struct tokens *t = r->v->tokens;
-	struct grants g = grants_of(r);
-	uint64_t now = volume_now_ms(r->v);
+	struct grants g[REQUEST_GRANTS_MAX];
+	size_t n = grants_of(r, g);
 
-	if (g.tokens)
-		*g.tokens = g.ino ? token_grant(t, r->session, g.ino, g.want, now, &r->stamps[0]) : 0;
-	if (g.dir_tokens)
-		*g.dir_tokens = token_grant(t, r->session, g.dir, TOKEN_NAMES, now, &r->stamps[1]);
+	for (size_t i = 0; i < n; i++)
+		*g[i].tokens = g[i].ino ? token_grant(r->v->tokens, r->session, g[i].ino, g[i].want, volume_now_ms(r->v),
+						      &r->stamps[i]) : 0;
 }
 
 void token_io_check(struct request *r)
 {
-	struct grants g = grants_of(r);
-	struct tokens *t = r->v->tokens;
+	struct grants g[REQUEST_GRANTS_MAX];
+	size_t n = grants_of(r, g);
 
-	if (g.tokens)
-		*g.tokens &= t ? token_still(t, &r->stamps[0]) : 0;
-	if (g.dir_tokens)
-		*g.dir_tokens &= t ? token_still(t, &r->stamps[1]) : 0;
+	for (size_t i = 0; i < n; i++)
+		*g[i].tokens &= r->v->tokens ? token_still(r->v->tokens, &r->stamps[i]) : 0;
 }

@@ -12,7 +12,7 @@
 #include "cfsd/session.h"
 #include "cfsd/token.h"
 
-enum { VOLUME_PENDING_MAX = 64 };
+enum { VOLUME_PENDING_MAX = 64, REQUEST_GRANTS_MAX = 3 };
 
 struct resync;
 struct sync_job;
@@ -39,7 +39,7 @@ struct request {
 	void *rep;
 	void *record;		       /* the stored reply that rep borrows from, when it is a replay */
 	struct wire_writer scratch;    /* what else rep borrows from */
-	struct token_stamp stamps[2];  /* of tokens and dir_tokens */
+	struct token_stamp stamps[REQUEST_GRANTS_MAX]; /* of the tokens in rep */
 	int status;
 	uint64_t lsn;		       /* the reply waits until this is committed */
 	struct request *prev, *next;

@@ -318,20 +318,29 @@ void cache_name_unknown(struct cache *c, uint64_t dir, const char *name)
 	lose_attr(c, n);
 }
 
-void cache_name_changed(struct cache *c, uint64_t dir, const char *name, uint64_t ino, uint32_t mode, uint64_t stamp)
+void cache_names_changed(struct cache *c, const struct wire_attr *dir, uint32_t dir_tokens, const struct cache_name *names,
+			 size_t n, uint64_t stamp)
 {
-	struct cnode *n = find_or_add(c, dir);
+	struct cnode *d = find_or_add(c, dir->ino);
+	bool known = d && dir_tokens & TOKEN_NAMES && d->lost[LOST_NAMES] <= stamp;
 
-	if (!n)
-		return;
-	if (!(n->tokens & TOKEN_NAMES) || n->lost[LOST_NAMES] > stamp) {
-		cache_name_unknown(c, dir, name);
-		return;
+	if (known)
+		d->tokens |= TOKEN_NAMES;
+	for (size_t i = 0; i < n; i++) {
+		if (known)
+			name_set(c, d, names[i].name, names[i].ino ? NAME_PRESENT : NAME_ABSENT, names[i].ino,
+				 names[i].mode);
+		else
+			cache_name_unknown(c, dir->ino, names[i].name);
 	}
-	name_set(c, n, name, ino ? NAME_PRESENT : NAME_ABSENT, ino, mode);
+	if (!known)
+		return;
 	/* Lookups sent before this was answered may have seen the directory as it was. */
-	n->lost[LOST_NAMES] = ++c->stamp;
-	lose_attr(c, n);
+	d->lost[LOST_NAMES] = ++c->stamp;
+	if (dir_tokens & TOKEN_ATTR && d->lost[LOST_ATTR] <= stamp)
+		cache_put_attr(c, dir, TOKEN_ATTR, stamp);
+	else
+		lose_attr(c, d);
 }
 
 /* ---- listings ---- */

@@ -6,7 +6,7 @@
  *  - Nothing is kept that a token did not come with; a revoke, or the loss of the session, takes it away.
  *  - Replies can be overtaken: a revoke may arrive between a request and a reply that was made before it. Each request
  *    takes a stamp when it is sent, and a reply is kept only if nothing of its inode was lost since that stamp.
- *  - Own changes: cache_name_changing() before sending (what it touches is unknown from here on), cache_name_changed()
+ *  - Own changes: cache_name_changing() before sending (what it touches is unknown from here on), cache_names_changed()
  *    or cache_name_unknown() with the reply.
  *  - Bounded: the least recently used inodes are forgotten. Tokens of forgotten ones stay granted; a revoke of them
  *    finds nothing, which is fine.
@@ -46,8 +46,15 @@ void cache_put_name(struct cache *c, uint64_t dir, const char *name, uint64_t in
 		    uint64_t stamp);
 enum cache_answer cache_get_name(struct cache *c, uint64_t dir, const char *name, uint64_t *ret_ino);
 void cache_name_changing(struct cache *c, uint64_t dir, const char *name);
-/* The change is done: NAME is INO now (0: absent). The directory's attributes are dropped, they changed too. */
-void cache_name_changed(struct cache *c, uint64_t dir, const char *name, uint64_t ino, uint32_t mode, uint64_t stamp);
+/* What a name is after a change: ino 0, absent. */
+struct cache_name {
+	const char *name;
+	uint64_t ino;
+	uint32_t mode;
+};
+/* An own change of names is done. The reply told the directory's attributes and brought DIR_TOKENS of it. */
+void cache_names_changed(struct cache *c, const struct wire_attr *dir, uint32_t dir_tokens, const struct cache_name *names,
+			 size_t n, uint64_t stamp);
 /* It failed, or its outcome is not known in detail. */
 void cache_name_unknown(struct cache *c, uint64_t dir, const char *name);
 

@@ -22,33 +22,36 @@ static struct request *new_name(struct mount *m, fuse_req_t req, fuse_ino_t pare
 	return rq;
 }
 
-/* False, and answered, when the change failed. */
-static bool name_made(struct request *rq, int status, const struct wire_attr *attr, uint32_t tokens,
+/* The change failed: answered. */
+static void not_made(struct request *rq, int status)
+{
+	cache_name_unknown(rq->m->cache, rq->ino, rq->name);
+	reply_err(rq, status);
+}
+
+/* What every reply about a new name tells. */
+#define NAME_MADE(rq, rep) \
+	name_made(rq, &(rep)->attr, (rep)->tokens, &(rep)->dir_attr, (rep)->dir_tokens)
+
+static void name_made(struct request *rq, const struct wire_attr *attr, uint32_t tokens, const struct wire_attr *dir,
 		      uint32_t dir_tokens)
 {
 	struct cache *c = rq->m->cache;
 
-	if (status < 0) {
-		cache_name_unknown(c, rq->ino, rq->name);
-		reply_err(rq, status);
-		return false;
-	}
-	if (dir_tokens & TOKEN_NAMES)
-		cache_name_changed(c, rq->ino, rq->name, attr->ino, attr->mode, rq->stamp);
-	else
-		cache_name_unknown(c, rq->ino, rq->name);
+	cache_names_changed(c, dir, dir_tokens, &(struct cache_name){ rq->name, attr->ino, attr->mode }, 1, rq->stamp);
 	cache_put_attr(c, attr, tokens, rq->stamp);
-	return true;
 }
 
 static void create_done(struct request *rq, int status, const void *rep_)
 {
 	const struct msg_create_rep *rep = rep_;
 
-	if (status < 0)
-		name_made(rq, status, NULL, 0, 0);
-	else if (name_made(rq, 0, &rep->attr, rep->tokens, rep->dir_tokens))
-		fuse_op_adopt_open(rq, &rep->attr);
+	if (status < 0) {
+		not_made(rq, status);
+		return;
+	}
+	NAME_MADE(rq, rep);
+	fuse_op_adopt_open(rq, &rep->attr);
 }
 
 void fuse_op_create(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -73,14 +76,15 @@ static void mknod_done(struct request *rq, int status, const void *rep_)
 {
 	const struct msg_mknod_rep *rep = rep_;
 
-	if (status < 0)
-		name_made(rq, status, NULL, 0, 0);
-	else if (name_made(rq, 0, &rep->attr, rep->tokens, rep->dir_tokens)) {
-		/* A new directory whose names we are granted: all of them are known, none. */
-		if (S_ISDIR(rep->attr.mode) && (rep->tokens & TOKEN_NAMES))
-			cache_set_complete(rq->m->cache, rep->attr.ino, rq->stamp);
-		reply_entry(rq, &rep->attr);
+	if (status < 0) {
+		not_made(rq, status);
+		return;
 	}
+	NAME_MADE(rq, rep);
+	/* A new directory whose names we are granted: all of them are known, none. */
+	if (S_ISDIR(rep->attr.mode) && (rep->tokens & TOKEN_NAMES))
+		cache_set_complete(rq->m->cache, rep->attr.ino, rq->stamp);
+	reply_entry(rq, &rep->attr);
 }
 
 void fuse_op_mknod(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -99,10 +103,12 @@ static void symlink_done(struct request *rq, int status, const void *rep_)
 {
 	const struct msg_symlink_rep *rep = rep_;
 
-	if (status < 0)
-		name_made(rq, status, NULL, 0, 0);
-	else if (name_made(rq, 0, &rep->attr, rep->tokens, rep->dir_tokens))
-		reply_entry(rq, &rep->attr);
+	if (status < 0) {
+		not_made(rq, status);
+		return;
+	}
+	NAME_MADE(rq, rep);
+	reply_entry(rq, &rep->attr);
 }
 
 void fuse_op_symlink(struct mount *m, fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -132,10 +138,12 @@ static void link_done(struct request *rq, int status, const void *rep_)
 {
 	const struct msg_link_rep *rep = rep_;
 
-	if (status < 0)
-		name_made(rq, status, NULL, 0, 0);
-	else if (name_made(rq, 0, &rep->attr, rep->tokens, rep->dir_tokens))
-		reply_entry(rq, &rep->attr);
+	if (status < 0) {
+		not_made(rq, status);
+		return;
+	}
+	NAME_MADE(rq, rep);
+	reply_entry(rq, &rep->attr);
 }
 
 void fuse_op_link(struct mount *m, fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)

@@ -5,27 +5,38 @@
 #include "fuse/ops.h"
 #include "fuse/reply.h"
 
-static void name_gone(struct request *rq, int status, uint64_t ino)
+/* The change failed: answered. */
+static void not_gone(struct request *rq, int status)
 {
-	struct cache *c = rq->m->cache;
-
-	if (status < 0) {
-		cache_name_unknown(c, rq->ino, rq->name);
-	} else {
-		cache_name_changed(c, rq->ino, rq->name, 0, 0, rq->stamp);
-		cache_drop_attr(c, ino);
-	}
+	cache_name_unknown(rq->m->cache, rq->ino, rq->name);
 	reply_err(rq, status);
 }
 
-static void unlink_done(struct request *rq, int status, const void *rep)
+static void name_gone(struct request *rq, uint64_t ino, const struct wire_attr *dir, uint32_t dir_tokens)
 {
-	name_gone(rq, status, status < 0 ? 0 : ((const struct msg_unlink_rep *)rep)->ino);
+	cache_names_changed(rq->m->cache, dir, dir_tokens, &(struct cache_name){ .name = rq->name }, 1, rq->stamp);
+	cache_drop_attr(rq->m->cache, ino);
+	reply_err(rq, 0);
 }
 
-static void rmdir_done(struct request *rq, int status, const void *rep)
+static void unlink_done(struct request *rq, int status, const void *rep_)
 {
-	name_gone(rq, status, status < 0 ? 0 : ((const struct msg_rmdir_rep *)rep)->ino);
+	const struct msg_unlink_rep *rep = rep_;
+
+	if (status < 0)
+		not_gone(rq, status);
+	else
+		name_gone(rq, rep->ino, &rep->dir_attr, rep->dir_tokens);
+}
+
+static void rmdir_done(struct request *rq, int status, const void *rep_)
+{
+	const struct msg_rmdir_rep *rep = rep_;
+
+	if (status < 0)
+		not_gone(rq, status);
+	else
+		name_gone(rq, rep->ino, &rep->dir_attr, rep->dir_tokens);
 }
 
 static struct request *old_name(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -35,7 +46,6 @@ static struct request *old_name(struct mount *m, fuse_req_t req, fuse_ino_t pare
 	if (!rq || !request_set_name(rq, name))
 		return NULL;
 	rq->ino = mount_ino(m, parent);
-	cache_name_changing(m->cache, rq->ino, name);
 	return rq;
 }
 
@@ -45,6 +55,7 @@ void fuse_op_unlink(struct mount *m, fuse_req_t req, fuse_ino_t parent, const ch
 
 	if (!rq)
 		return;
+	cache_name_changing(m->cache, rq->ino, name);
 	rq->msg.unlink.parent = rq->ino;
 	rq->msg.unlink.entry = rq->name;
 	request_call(rq, MSG_unlink, true, unlink_done);
@@ -56,9 +67,25 @@ void fuse_op_rmdir(struct mount *m, fuse_req_t req, fuse_ino_t parent, const cha
 
 	if (!rq)
 		return;
+	cache_name_changing(m->cache, rq->ino, name);
 	rq->msg.rmdir.parent = rq->ino;
 	rq->msg.rmdir.entry = rq->name;
 	request_call(rq, MSG_rmdir, true, rmdir_done);
+}
+
+/* A plain rename that did something: all of it is known. */
+static void renamed(struct request *rq, const struct msg_rename_rep *rep)
+{
+	struct cache_name names[] = { { .name = rq->name }, { rq->new_name, rep->attr.ino, rep->attr.mode } };
+	bool one_dir = rep->dir_attr.ino == rep->new_dir_attr.ino;
+	struct cache *c = rq->m->cache;
+
+	cache_names_changed(c, &rep->dir_attr, rep->dir_tokens, names, one_dir ? 2 : 1, rq->stamp);
+	if (!one_dir)
+		cache_names_changed(c, &rep->new_dir_attr, rep->new_dir_tokens, &names[1], 1, rq->stamp);
+	cache_put_attr(c, &rep->attr, rep->tokens, rq->stamp);
+	if (rep->replaced)
+		cache_drop_attr(c, rep->replaced);
 }
 
 static void rename_done(struct request *rq, int status, const void *rep_)
@@ -66,12 +93,15 @@ static void rename_done(struct request *rq, int status, const void *rep_)
 	const struct msg_rename_rep *rep = rep_;
 	struct cache *c = rq->m->cache;
 
-	/* The type of what moved is not in the reply: both names are asked for again. */
-	cache_name_unknown(c, rq->ino, rq->name);
-	cache_name_unknown(c, rq->msg.rename.new_parent, rq->new_name);
-	if (status == 0) {
-		cache_drop_attr(c, rep->ino);
-		if (rep->replaced)
+	/* What an exchange, or a rename that had nothing to do, left under the names is not in the reply. */
+	if (status == 0 && !(rq->msg.rename.flags & RENAME_EXCHANGE) && rep->replaced != rep->attr.ino) {
+		renamed(rq, rep);
+	} else {
+		cache_name_unknown(c, rq->ino, rq->name);
+		cache_name_unknown(c, rq->msg.rename.new_parent, rq->new_name);
+		if (status == 0)
+			cache_drop_attr(c, rep->attr.ino);
+		if (status == 0 && rep->replaced)
 			cache_drop_attr(c, rep->replaced);
 	}
 	reply_err(rq, status);
@@ -94,6 +124,7 @@ void fuse_op_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, const ch
 						  .new_parent = mount_ino(m, new_parent),
 						  .new_entry = rq->new_name,
 						  .flags = flags };
+	cache_name_changing(m->cache, rq->ino, name);
 	cache_name_changing(m->cache, rq->msg.rename.new_parent, new_name);
 	request_call(rq, MSG_rename, true, rename_done);
 }

@@ -12,7 +12,7 @@
 
 #include "wire/codec.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_FRAME_MAX (17u << 20) /* largest frame: one 16 MiB blob and its company */
 
 /* Field types. */

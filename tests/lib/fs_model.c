@@ -297,6 +297,7 @@ MODEL(create)
 		touch_content(m, n);
 	}
 	p->attr = n->a;
+	p->dir_attr = dir->a;
 	return 0;
 }
 
@@ -317,6 +318,7 @@ MODEL(mknod)
 	if (type == S_IFCHR || type == S_IFBLK)
 		n->a.rdev = q->rdev;
 	p->attr = n->a;
+	p->dir_attr = dir->a;
 	return 0;
 }
 
@@ -333,6 +335,7 @@ MODEL(symlink)
 	n->target = need(strdup(q->target));
 	n->a.size = strlen(q->target);
 	p->attr = n->a;
+	p->dir_attr = dir->a;
 	return 0;
 }
 
@@ -356,6 +359,7 @@ MODEL(link)
 	touch(m, n);
 	add_name(m, dir, q->entry, n);
 	p->attr = n->a;
+	p->dir_attr = dir->a;
 	return 0;
 }
 
@@ -383,6 +387,7 @@ MODEL(unlink)
 		return -EISDIR;
 	p->ino = n->a.ino;
 	remove_name(m, dir, q->entry, n);
+	p->dir_attr = dir->a;
 	return 0;
 }
 
@@ -402,6 +407,7 @@ MODEL(rmdir)
 		return -ENOTEMPTY;
 	p->ino = n->a.ino;
 	remove_name(m, dir, q->entry, n);
+	p->dir_attr = dir->a;
 	return 0;
 }
 
@@ -447,26 +453,10 @@ static void set_parent(struct node *n, struct node *from, struct node *to)
 	n->parent = to->a.ino;
 }
 
-MODEL(rename)
+static void rename_names(struct fs_model *m, const struct msg_rename_req *q, struct node *from, struct node *to)
 {
-	struct node *from = NULL, *to = NULL, *n, *old;
-	int r;
+	struct node *n = child_of(m, from, q->entry), *old = child_of(m, to, q->new_entry);
 
-	if (q->flags & ~3u || q->flags == 3)
-		return -EINVAL;
-	r = parent_of(m, q->parent, q->entry, &from);
-	if (!r)
-		r = parent_of(m, q->new_parent, q->new_entry, &to);
-	if (!r)
-		r = rename_check(m, q, from, to);
-	if (r < 0)
-		return r;
-	n = child_of(m, from, q->entry);
-	old = child_of(m, to, q->new_entry);
-	p->ino = n->a.ino;
-	if (r)
-		return 0;
-	p->replaced = old ? old->a.ino : 0;
 	if (q->flags & RENAME_EXCHANGE) {
 		named_find(from->names, q->entry)->ino = old->a.ino;
 		named_find(to->names, q->new_entry)->ino = n->a.ino;
@@ -489,6 +479,30 @@ MODEL(rename)
 	touch_content(m, from);
 	if (to != from)
 		touch_content(m, to);
+}
+
+MODEL(rename)
+{
+	struct node *from = NULL, *to = NULL, *n, *old;
+	int r;
+
+	if (q->flags & ~3u || q->flags == 3)
+		return -EINVAL;
+	r = parent_of(m, q->parent, q->entry, &from);
+	if (!r)
+		r = parent_of(m, q->new_parent, q->new_entry, &to);
+	if (!r)
+		r = rename_check(m, q, from, to);
+	if (r < 0)
+		return r;
+	n = child_of(m, from, q->entry);
+	old = child_of(m, to, q->new_entry);
+	p->replaced = old ? old->a.ino : 0;
+	if (!r)
+		rename_names(m, q, from, to);
+	p->attr = n->a;
+	p->dir_attr = from->a;
+	p->new_dir_attr = to->a;
 	return 0;
 }
 

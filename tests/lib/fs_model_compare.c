@@ -58,21 +58,31 @@ static bool same_entries(const struct wire_blob *a, const struct wire_blob *b, b
 #define BLOB_ONLY(name, field) \
 	case MSG_##name:       \
 		return same_blob(&((const struct msg_##name##_rep *)a)->field, &((const struct msg_##name##_rep *)b)->field);
-#define INO_ONLY(name)   \
-	case MSG_##name: \
-		return ((const struct msg_##name##_rep *)a)->ino == ((const struct msg_##name##_rep *)b)->ino;
+#define NODE_MADE(name)                                                                \
+	case MSG_##name: {                                                             \
+		const struct msg_##name##_rep *x = a, *y = b;                          \
+                                                                                       \
+		return same_attr(&x->attr, &y->attr, times) && same_attr(&x->dir_attr, &y->dir_attr, times); \
+	}
+#define NAME_GONE(name)                                                                \
+	case MSG_##name: {                                                             \
+		const struct msg_##name##_rep *x = a, *y = b;                          \
+                                                                                       \
+		return x->ino == y->ino && same_attr(&x->dir_attr, &y->dir_attr, times); \
+	}
 
 bool fs_model_same_reply(enum msg_type type, const void *a, const void *b, bool times)
 {
 	switch ((int)type) {
-		ATTR_ONLY(lookup) ATTR_ONLY(getattr) ATTR_ONLY(setattr) ATTR_ONLY(create) ATTR_ONLY(mknod)
-		ATTR_ONLY(symlink) ATTR_ONLY(link) ATTR_ONLY(open) ATTR_ONLY(fallocate)
+		ATTR_ONLY(lookup) ATTR_ONLY(getattr) ATTR_ONLY(setattr) ATTR_ONLY(open) ATTR_ONLY(fallocate)
+		NODE_MADE(create) NODE_MADE(mknod) NODE_MADE(symlink) NODE_MADE(link)
 		BLOB_ONLY(read, data) BLOB_ONLY(getxattr, value) BLOB_ONLY(listxattr, names)
-		INO_ONLY(unlink) INO_ONLY(rmdir)
+		NAME_GONE(unlink) NAME_GONE(rmdir)
 	case MSG_rename: {
 		const struct msg_rename_rep *x = a, *y = b;
 
-		return x->ino == y->ino && x->replaced == y->replaced;
+		return x->replaced == y->replaced && same_attr(&x->attr, &y->attr, times) &&
+		       same_attr(&x->dir_attr, &y->dir_attr, times) && same_attr(&x->new_dir_attr, &y->new_dir_attr, times);
 	}
 	case MSG_readlink:
 		return !strcmp(((const struct msg_readlink_rep *)a)->target, ((const struct msg_readlink_rep *)b)->target);

@@ -45,6 +45,16 @@ static void put(struct cache *c, const char *name, uint64_t ino)
 	cache_put_name(c, DIR_INO, name, ino, S_IFREG, TOKEN_NAMES, cache_stamp(c));
 }
 
+/* An own change of one name of the directory, which has DIR_SIZE entries after it. */
+enum { DIR_CHANGE = 9, DIR_SIZE = 7 };
+
+static void changed(struct cache *c, const char *name, uint64_t ino, uint32_t dir_tokens, uint64_t stamp)
+{
+	struct wire_attr dir = { .ino = DIR_INO, .change = DIR_CHANGE, .size = DIR_SIZE };
+
+	cache_names_changed(c, &dir, dir_tokens, &(struct cache_name){ name, ino, S_IFREG }, 1, stamp);
+}
+
 Test(cache, attributes_need_a_token)
 {
 	struct cache *c = make();
@@ -150,11 +160,53 @@ Test(cache, own_change_hides_the_name_until_its_reply)
 	/* A lookup that was sent before and is answered now saw the directory without it. */
 	cache_put_name(c, DIR_INO, "a", 0, 0, TOKEN_NAMES, sent);
 	cr_assert_eq(get(c, "a"), CACHE_UNKNOWN);
-	cache_name_changed(c, DIR_INO, "a", FILE_INO, S_IFREG, sent);
+	changed(c, "a", FILE_INO, ALL, sent);
 	cr_assert_eq(get(c, "a"), CACHE_PRESENT);
-	cr_assert_eq(size_of(c, DIR_INO), -1, "the directory changed too");
+	cr_assert_eq(size_of(c, DIR_INO), DIR_SIZE, "the directory changed too");
 	cache_put_name(c, DIR_INO, "a", 0, 0, TOKEN_NAMES, sent);
 	cr_assert_eq(get(c, "a"), CACHE_PRESENT, "older than the change");
+	cache_free(c);
+}
+
+Test(cache, own_change_brings_the_directory)
+{
+	struct cache *c = make();
+	uint64_t sent;
+
+	changed(c, "a", FILE_INO, ALL, cache_stamp(c));
+	cr_assert_eq(get(c, "a"), CACHE_PRESENT, "the token came with it");
+	cr_assert_eq(size_of(c, DIR_INO), DIR_SIZE);
+	changed(c, "b", FILE_INO, TOKEN_NAMES, cache_stamp(c));
+	cr_assert_eq(get(c, "b"), CACHE_PRESENT);
+	cr_assert_eq(size_of(c, DIR_INO), -1, "without a token they are not kept, and those known are old");
+
+	sent = cache_stamp(c);
+	cache_revoke(c, DIR_INO, TOKEN_ATTR);
+	put_attr(c, DIR_INO, 1, TOKEN_ATTR, cache_stamp(c));
+	changed(c, "c", FILE_INO, ALL, sent);
+	cr_assert_eq(size_of(c, DIR_INO), -1, "overtaken by a revoke: which of the two is newer, nobody knows");
+	cache_free(c);
+}
+
+Test(cache, rename_in_one_directory)
+{
+	struct wire_attr dir = { .ino = DIR_INO, .change = DIR_CHANGE, .size = DIR_SIZE };
+	struct cache_name names[] = { { .name = "a" }, { "b", FILE_INO, S_IFREG } };
+	struct cache *c = make();
+	uint64_t sent;
+
+	put(c, "a", FILE_INO);
+	sent = cache_stamp(c);
+	cache_name_changing(c, DIR_INO, "a");
+	cache_name_changing(c, DIR_INO, "b");
+	cache_names_changed(c, &dir, ALL, names, 2, sent);
+	cr_assert_eq(get(c, "a"), CACHE_ABSENT);
+	cr_assert_eq(get(c, "b"), CACHE_PRESENT);
+	cr_assert_eq(size_of(c, DIR_INO), DIR_SIZE);
+	cache_names_changed(c, &dir, 0, names, 2, cache_stamp(c));
+	cr_assert_eq(get(c, "a"), CACHE_UNKNOWN);
+	cr_assert_eq(get(c, "b"), CACHE_UNKNOWN);
+	cr_assert_eq(size_of(c, DIR_INO), -1);
 	cache_free(c);
 }
 
@@ -183,7 +235,7 @@ Test(cache, own_change_overtaken_by_a_revoke)
 	sent = cache_stamp(c);
 	cache_name_changing(c, DIR_INO, "a");
 	cache_revoke(c, DIR_INO, TOKEN_NAMES);
-	cache_name_changed(c, DIR_INO, "a", FILE_INO, S_IFREG, sent);
+	changed(c, "a", FILE_INO, ALL, sent);
 	cr_assert_eq(get(c, "a"), CACHE_UNKNOWN);
 	cache_free(c);
 }
@@ -220,7 +272,7 @@ Test(cache, whole_listings)
 	cache_name_changing(c, DIR_INO, "a");
 	cr_assert_eq(cache_list(c, DIR_INO, see, &s), 0, "not while one is changing");
 	cr_assert_eq(get(c, "a"), CACHE_UNKNOWN);
-	cache_name_changed(c, DIR_INO, "a", 0, 0, stamp);
+	changed(c, "a", 0, ALL, stamp);
 	s.text[0] = '\0';
 	cr_assert_eq(cache_list(c, DIR_INO, see, &s), 1, "own changes keep it whole");
 	cr_assert_str_eq(s.text, "b=2 ");

@@ -2,7 +2,7 @@
  * The inodes the kernel knows (lookup count) or has open, and whether the server was told so.
  *
  * The server counts holds: one for each open and each create it was asked for, one less for each release. It is asked
- * once for all opens here, and released when the last is gone. Asking takes time, and other opens and closes go on
+ * once for all opens here, and released some time after the last is gone (idle: the next open needs not ask). Asking takes time, and other opens and closes go on
  * meanwhile: an inode is CLOSED -> OPENING -> OPEN -> CLOSING -> CLOSED, and opens that come while it is OPENING or
  * CLOSING wait in its list. A create brings a hold in any state. op_open.c moves the states.
  */
@@ -28,6 +28,9 @@ struct inode {
 	enum inode_state state;
 	uint32_t nr_holds;	 /* that the server counts for us; a release under way is taken off already */
 	struct request *waiters; /* opens to go on with when the state settles */
+	bool idle;		 /* OPEN without opens: in the mount's list */
+	uint64_t idle_ms;	 /* since when */
+	struct inode *prev, *next;
 };
 
 int inodes_new(struct inodes **ret_table);

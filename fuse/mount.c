@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "fuse/ops.h"
 #include "fuse/request.h"
 #include "wire/fileop.h"
 
@@ -82,6 +83,8 @@ static void on_revoke(void *ctx, uint64_t ino, uint32_t tokens, struct rpc_req *
 	struct inode *in = inode_find(m->inodes, ino);
 
 	cache_revoke(m->cache, ino, tokens);
+	if (in)
+		fuse_op_let_go(m, in);
 	/* Pages of files that are not open are dropped when they are opened. */
 	if (!(tokens & TOKEN_DATA) || !in || !in->nr_opens || !m->inval) {
 		rpc_reply(rq, 0, NULL);
@@ -142,6 +145,8 @@ int mount_init(struct mount *m, uv_loop_t *loop)
 	int r;
 
 	*m = (struct mount){ .loop = loop, .max_io = MOUNT_MAX_IO };
+	uv_timer_init(loop, &m->idle_timer);
+	m->idle_timer.data = m;
 	r = mailbox_new(loop, &m->mailbox);
 	if (r == 0)
 		r = cache_new(MOUNT_CACHE_INODES, MOUNT_CACHE_NAMES, &m->cache);
@@ -154,6 +159,7 @@ int mount_init(struct mount *m, uv_loop_t *loop)
 
 void mount_release(struct mount *m)
 {
+	uv_close((uv_handle_t *)&m->idle_timer, NULL);
 	mailbox_free(m->mailbox);
 	cache_free(m->cache);
 	inodes_free(m->inodes);

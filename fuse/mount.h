@@ -35,6 +35,10 @@ struct mount {
 	uint64_t root_ino; /* 0 until the session was open once */
 	uint32_t max_io;
 
+	struct inode *idle; /* held at the server though nobody has them open: the longest first */
+	size_t nr_idle;
+	uv_timer_t idle_timer;
+
 	struct request *free_requests;
 	size_t nr_free_requests;
 };

@@ -1,17 +1,24 @@
 /*
  * Opens and closes. The server holds an inode open for this mount from the first open here to the last close; an
- * unlinked file lives as long. What several opens and closes want of the server at the same time is put in order by
- * the inode's state (inode.h).
+ * unlinked file lives as long. It goes on holding it for a moment after the last close (idle): what is opened again and
+ * again is asked for once, and holds are given back in batches. One is given back at once when its name is about to go,
+ * or another mount is about to change the inode, so that no inode outlives its name for nothing. What several opens and
+ * closes want of the server at the same time is put in order by the inode's state (inode.h).
  */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <utlist.h>
 
 #include "fuse/ops.h"
 #include "fuse/reply.h"
 #include "wire/fileop.h"
 
+/* How long, how many, and how often is looked. */
+enum { IDLE_MS = 1000, IDLE_MAX = 4096, IDLE_TICK_MS = 250 };
+
 static void open_go(struct request *rq, struct inode *in);
+static void add_open(struct mount *m, struct inode *in);
 static void drop_open(struct mount *m, struct inode *in);
 
 static uint32_t open_flags(int flags)
@@ -33,7 +40,7 @@ static void settle(struct mount *m, struct inode *in)
 
 	in->state = in->nr_holds ? INODE_OPEN : INODE_CLOSED;
 	in->waiters = NULL;
-	in->nr_opens++; /* ours, so that it stays until we are through */
+	add_open(m, in); /* ours, so that it stays until we are through */
 	for (; list; list = next) {
 		next = list->next;
 		open_go(list, in);
@@ -53,34 +60,72 @@ static void release_done(struct request *rq, int status, const void *rep)
 	settle(m, in);
 }
 
-/* Gives a hold back when nobody needs one. Out of memory: not now, but at the next close. */
-static void release_if_unused(struct mount *m, struct inode *in)
+static void idle_remove(struct mount *m, struct inode *in)
 {
-	struct request *rq;
+	if (!in->idle)
+		return;
+	in->idle = false;
+	m->nr_idle--;
+	DL_DELETE(m->idle, in);
+}
 
-	if (in->nr_opens || in->state != INODE_OPEN)
-		return;
-	rq = request_new(m, NULL);
+/* Gives one hold back. False: no memory, nothing is done. */
+static bool release_hold(struct mount *m, struct inode *in)
+{
+	struct request *rq = request_new(m, NULL);
+
 	if (!rq)
-		return;
+		return false;
+	idle_remove(m, in);
 	rq->ino = in->ino;
 	rq->msg.release.ino = in->ino;
 	in->state = INODE_CLOSING;
 	in->nr_holds--;
 	request_call(rq, MSG_release, false, release_done);
+	return true;
+}
+
+bool fuse_op_let_go(struct mount *m, struct inode *in)
+{
+	return in->idle && release_hold(m, in);
+}
+
+static void on_idle_tick(uv_timer_t *t)
+{
+	struct mount *m = t->data;
+
+	while (m->idle && uv_now(m->loop) >= m->idle->idle_ms + IDLE_MS && fuse_op_let_go(m, m->idle))
+		;
+	if (!m->idle)
+		uv_timer_stop(t);
+}
+
+static void idle_add(struct mount *m, struct inode *in)
+{
+	in->idle = true;
+	in->idle_ms = uv_now(m->loop);
+	DL_APPEND(m->idle, in);
+	if (++m->nr_idle > IDLE_MAX)
+		fuse_op_let_go(m, m->idle);
+	else if (!uv_is_active((uv_handle_t *)&m->idle_timer))
+		uv_timer_start(&m->idle_timer, on_idle_tick, IDLE_TICK_MS, IDLE_TICK_MS);
+}
+
+static void add_open(struct mount *m, struct inode *in)
+{
+	idle_remove(m, in);
+	in->nr_opens++;
 }
 
 /* IN may be gone when this returns. */
 static void drop_open(struct mount *m, struct inode *in)
 {
-	uint64_t ino = in->ino;
-
 	assert(in->nr_opens);
 	in->nr_opens--;
-	release_if_unused(m, in);
-	in = inode_find(m->inodes, ino);
-	if (in)
+	if (in->nr_opens || in->state != INODE_OPEN)
 		inode_settle(m->inodes, in);
+	else if (in->nr_holds < 2 || !release_hold(m, in))
+		idle_add(m, in);
 }
 
 void fuse_op_release(struct mount *m, fuse_req_t req, fuse_ino_t ino)
@@ -101,8 +146,6 @@ static void set_reply_flags(struct request *rq, uint64_t ino)
 	rq->fi.keep_cache = mount_cache_usable(rq->m) && cache_pages_kept(c, ino);
 	if (!rq->fi.keep_cache)
 		cache_pages_dropped(c, ino);
-	/* A flush makes the kernel write back what was stored through mmap; without that there is nothing to flush. */
-	rq->fi.noflush = (rq->fi.flags & O_ACCMODE) == O_RDONLY;
 }
 
 static void answer_open(struct request *rq, struct inode *in)
@@ -121,7 +164,7 @@ static void open_done(struct request *rq, int status, const void *rep_)
 	struct mount *m = rq->m;
 
 	assert(in && in->nr_opens && in->state == INODE_OPENING);
-	in->nr_opens++; /* ours */
+	add_open(m, in); /* ours */
 	if (status < 0) {
 		reply_err(rq, status);
 		in->nr_opens--;
@@ -167,7 +210,7 @@ void fuse_op_open(struct mount *m, fuse_req_t req, fuse_ino_t ino, const struct 
 	}
 	rq->fi = *fi;
 	rq->ino = in->ino;
-	in->nr_opens++;
+	add_open(m, in);
 	open_go(rq, in);
 }
 
@@ -180,7 +223,7 @@ void fuse_op_adopt_open(struct request *rq, const struct wire_attr *attr)
 		reply_err(rq, -ENOMEM);
 		return;
 	}
-	in->nr_opens++;
+	add_open(m, in);
 	in->nr_holds++;
 	if (in->state == INODE_CLOSED)
 		in->state = INODE_OPEN;

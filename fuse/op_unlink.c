@@ -39,6 +39,19 @@ static void rmdir_done(struct request *rq, int status, const void *rep_)
 		name_gone(rq, rep->ino, &rep->dir_attr, rep->dir_tokens);
 }
 
+/* The name is about to go, and its inode with it if nobody holds that: we do not, unless it is open. */
+static void name_goes(struct mount *m, uint64_t dir, const char *name)
+{
+	struct inode *in = NULL;
+	uint64_t ino;
+
+	if (cache_get_name(m->cache, dir, name, &ino) == CACHE_PRESENT)
+		in = inode_find(m->inodes, ino);
+	if (in)
+		fuse_op_let_go(m, in);
+	cache_name_changing(m->cache, dir, name);
+}
+
 static struct request *old_name(struct mount *m, fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct request *rq = request_new(m, req);
@@ -55,7 +68,7 @@ void fuse_op_unlink(struct mount *m, fuse_req_t req, fuse_ino_t parent, const ch
 
 	if (!rq)
 		return;
-	cache_name_changing(m->cache, rq->ino, name);
+	name_goes(m, rq->ino, name);
 	rq->msg.unlink.parent = rq->ino;
 	rq->msg.unlink.entry = rq->name;
 	request_call(rq, MSG_unlink, true, unlink_done);
@@ -125,6 +138,6 @@ void fuse_op_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, const ch
 						  .new_entry = rq->new_name,
 						  .flags = flags };
 	cache_name_changing(m->cache, rq->ino, name);
-	cache_name_changing(m->cache, rq->msg.rename.new_parent, new_name);
+	name_goes(m, rq->msg.rename.new_parent, new_name);
 	request_call(rq, MSG_rename, true, rename_done);
 }

@@ -211,15 +211,6 @@ static void ll_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		fuse_op_write(m, req, ino, buf, size, off, fi);
 }
 
-/* Nothing waits here to be written; the kernel has written its pages back before it asks. */
-static void ll_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct mount *m = mount_of(req);
-
-	if (!SUBTREE_CALL(m, ino, req, 0, flush, req, ino, fi))
-		reply_raw_err(req, 0);
-}
-
 static void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
@@ -339,7 +330,7 @@ const struct fuse_lowlevel_ops *ops_table(void)
 		.open = ll_open,
 		.read = ll_read,
 		.write = ll_write,
-		.flush = ll_flush,
+		/* No flush: nothing waits here to be written, and the kernel writes its pages back without being asked to. */
 		.release = ll_release,
 		.fsync = ll_fsync,
 		.opendir = ll_opendir,

@@ -32,6 +32,8 @@ void fuse_op_rename(struct mount *m, fuse_req_t req, fuse_ino_t parent, const ch
 /* op_open.c */
 void fuse_op_open(struct mount *m, fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi);
 void fuse_op_release(struct mount *m, fuse_req_t req, fuse_ino_t ino);
+/* If nobody has IN open: the server shall not hold it any more. True: it is being told. */
+bool fuse_op_let_go(struct mount *m, struct inode *in);
 /* op_io.c */
 void fuse_op_read(struct mount *m, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off);
 void fuse_op_write(struct mount *m, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,

@@ -9,7 +9,7 @@
  *
  * Everything runs on the thread of the one loop. An operation must answer its request exactly once, by fuse_reply_*,
  * at once or later; strings and buffers in the arguments live only until the function returns. Operations that are
- * NULL are answered by the mount (open, opendir, flush, release, releasedir: success; others: EOPNOTSUPP). Never answer
+ * NULL are answered by the mount (open, opendir, release, releasedir: success; others: EOPNOTSUPP). Never answer
  * ENOSYS: the kernel then stops sending that operation for the whole mount. What is not in the table (create, unlink,
  * rename, xattrs, ...) the mount refuses. A function must not block: what another node knows is asked by rpc_call() on
  * a connection from node_conn().
@@ -41,7 +41,6 @@ struct subtree_ops {
 	void (*read)(void *ctx, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 	void (*write)(void *ctx, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		      struct fuse_file_info *fi);
-	void (*flush)(void *ctx, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 	void (*release)(void *ctx, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 	void (*opendir)(void *ctx, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 	void (*readdir)(void *ctx, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);

@@ -13,7 +13,7 @@ enum { EXTENT_HEADER = 25 };
 struct extent {
 	enum extent_kind kind;
 	uint64_t ino, off, len;
-	const void *bytes; /* WRITE only; borrowed */
+	const void *bytes; /* WRITE, APPEND; borrowed */
 };
 
 /* Steps through encoded extents from *pos (0 at first): 1 an extent, 0 end, -EBADMSG torn. */

@@ -37,6 +37,11 @@ void meta_key_inode(struct meta_key *k, uint64_t ino)
 	key_number(k, META_INODE, ino);
 }
 
+void meta_key_content(struct meta_key *k, uint64_t ino)
+{
+	key_number(k, META_CONTENT, ino);
+}
+
 void meta_key_target(struct meta_key *k, uint64_t ino)
 {
 	key_number(k, META_TARGET, ino);

@@ -12,6 +12,7 @@
 enum {
 	META_DENTRY = 'D',  /* D parent:be64 name */
 	META_INODE = 'I',   /* I ino:be64 */
+	META_CONTENT = 'F', /* F ino:be64            contents of a small file */
 	META_TARGET = 'T',  /* T ino:be64            target of a symbolic link */
 	META_XATTR = 'X',   /* X ino:be64 name */
 	META_ORPHAN = 'O',  /* O ino:be64            unlinked, still open */
@@ -31,6 +32,7 @@ struct meta_key {
 void meta_key_dentry(struct meta_key *k, uint64_t parent, const char *name);
 void meta_key_xattr(struct meta_key *k, uint64_t ino, const char *name);
 void meta_key_inode(struct meta_key *k, uint64_t ino);
+void meta_key_content(struct meta_key *k, uint64_t ino);
 void meta_key_target(struct meta_key *k, uint64_t ino);
 void meta_key_orphan(struct meta_key *k, uint64_t ino);
 void meta_key_reply(struct meta_key *k, uint64_t session, uint32_t slot);

@@ -1,4 +1,5 @@
 /* Steps that several operations have in common. */
+#include "cfsd/content.h"
 #include "cfsd/meta_key.h"
 #include "cfsd/op_impl.h"
 #include "cfsd/system.h"
@@ -48,9 +49,7 @@ int op_load_entry(struct op_env *env, uint64_t parent, const char *name, struct 
 
 void op_fill_attr(struct op_env *env, const struct inode *in, struct wire_attr *ret_attr)
 {
-	struct data *d = store_data(env->store);
-
-	inode_to_attr(in, S_ISREG(in->mode) && in->size ? d->ops->blocks(d, in->ino) : 0, ret_attr);
+	inode_to_attr(in, content_blocks(env, in), ret_attr);
 }
 
 static int save_counters(struct op_env *env, uint64_t made, uint64_t freed, struct txn *txn)
@@ -84,6 +83,7 @@ int op_new_inode(struct op_env *env, const struct inode *dir, const struct wire_
 		.btime = env->now_ns,
 		.change = 1,
 		.parent = S_ISDIR(mode) ? dir->ino : 0,
+		.layout = S_ISREG(mode) ? INODE_INLINE : 0,
 	};
 	/* mkdir(2): below a set-group-ID directory all belongs to its group, and so it goes on below. */
 	if (dir->mode & S_ISGID) {
@@ -145,7 +145,7 @@ int op_free_inode(struct op_env *env, const struct inode *in, struct txn *txn)
 		r = batch_del(&txn->meta, k.b, k.len);
 	}
 	if (!r && S_ISREG(in->mode))
-		r = txn_remove(txn, in->ino);
+		r = content_free(in, txn);
 	return r < 0 ? r : save_counters(env, 0, 1, txn);
 }
 
@@ -167,15 +167,5 @@ int op_drop_link(struct op_env *env, struct inode *in, struct txn *txn)
 
 int op_set_size(struct op_env *env, struct inode *in, uint64_t size, struct txn *txn)
 {
-	int r = 0;
-
-	if (size > INODE_SIZE_MAX)
-		return -EFBIG;
-	/* A backing file is never longer than its inode says, so a file that grows has zeros there. */
-	if (size < in->size) {
-		r = txn_truncate(txn, in->ino, size);
-		in->stamp = env->pos;
-	}
-	in->size = size;
-	return r;
+	return size > INODE_SIZE_MAX ? -EFBIG : content_set_size(env, in, size, txn);
 }

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "cfsd/content.h"
 #include "cfsd/op_impl.h"
 
 /* What a read of anything but a regular file answers. */
@@ -47,11 +48,9 @@ int op_release(struct op_env *env, const struct msg_release_req *req, struct msg
 
 int op_read(struct op_env *env, const struct msg_read_req *req, struct msg_read_rep *rep, struct txn *txn)
 {
-	struct data *d = store_data(env->store);
 	size_t len = req->len < WIRE_BLOB_MAX ? req->len : WIRE_BLOB_MAX;
 	struct inode in;
 	uint8_t *buf;
-	ssize_t n;
 	int r = load_file(env, req->ino, &in);
 
 	(void)txn;
@@ -64,10 +63,9 @@ int op_read(struct op_env *env, const struct msg_read_req *req, struct msg_read_
 	buf = wire_reserve(env->scratch, len);
 	if (!buf)
 		return env->scratch->err;
-	n = d->ops->read(d, req->ino, buf, len, req->off);
-	if (n < 0)
-		return (int)n;
-	memset(buf + n, 0, len - (size_t)n);
+	r = content_read(env, &in, buf, len, req->off);
+	if (r < 0)
+		return r;
 	rep->data = (struct wire_blob){ .p = buf, .len = (uint32_t)len };
 	return 0;
 }
@@ -92,7 +90,6 @@ static int check_write_space(struct op_env *env, const struct inode *in, uint64_
 
 int op_write(struct op_env *env, const struct msg_write_req *req, struct msg_write_rep *rep, struct txn *txn)
 {
-	struct data *d = store_data(env->store);
 	uint64_t len = req->data.len, off, blocks;
 	struct inode in;
 	int r = load_file(env, req->ino, &in);
@@ -104,22 +101,19 @@ int op_write(struct op_env *env, const struct msg_write_req *req, struct msg_wri
 		return -EFBIG;
 	if (len > INODE_SIZE_MAX - off)
 		len = INODE_SIZE_MAX - off;
-	blocks = in.size ? d->ops->blocks(d, in.ino) : 0;
+	blocks = content_blocks(env, &in);
 	rep->off = off;
 	if (len) {
 		r = check_write_space(env, &in, blocks, off + len, len);
 		if (!r)
-			r = txn_write(txn, in.ino, off, req->data.p, (size_t)len);
+			r = content_write(env, &in, req->data.p, (size_t)len, off, txn);
 		if (r < 0)
 			return r;
-		if (off + len > in.size)
-			in.size = off + len;
-		in.stamp = env->pos;
 		if (req->flags & WRITE_KILL_PRIV)
 			inode_kill_priv(&in);
 		inode_touch_content(&in, env->now_ns);
 		r = inode_save(txn, &in);
-		blocks = blocks_after(blocks, &in, off, len);
+		blocks = in.layout == INODE_INLINE ? content_blocks(env, &in) : blocks_after(blocks, &in, off, len);
 	}
 	rep->written = (uint32_t)len;
 	inode_to_attr(&in, blocks, &rep->attr);
@@ -146,14 +140,6 @@ static int extend(struct op_env *env, struct inode *in, uint64_t end, struct txn
 	return r < 0 ? r : op_set_size(env, in, end, txn);
 }
 
-static int punch(struct op_env *env, struct inode *in, uint64_t off, uint64_t len, struct txn *txn)
-{
-	if (off >= in->size)
-		return 0;
-	in->stamp = env->pos;
-	return txn_punch(txn, in->ino, off, len < in->size - off ? len : in->size - off);
-}
-
 int op_fallocate(struct op_env *env, const struct msg_fallocate_req *req, struct msg_fallocate_rep *rep, struct txn *txn)
 {
 	struct inode in;
@@ -170,7 +156,7 @@ int op_fallocate(struct op_env *env, const struct msg_fallocate_req *req, struct
 	if (req->off > INODE_SIZE_MAX || req->len > INODE_SIZE_MAX - req->off)
 		return -EFBIG;
 	if (req->mode)
-		r = punch(env, &in, req->off, req->len, txn);
+		r = content_punch(env, &in, req->off, req->len, txn);
 	else
 		r = extend(env, &in, req->off + req->len, txn);
 	if (r < 0)

@@ -386,13 +386,18 @@ static int want_data(struct resync *rs, struct inode *in)
 /* Is our data of the inode what their key says? OURS may be NULL. */
 static int check_inode(struct resync *rs, uint64_t ino, const struct batch_item *theirs, const void *ours, size_t ours_len)
 {
+	struct data *d = store_data(rs->v->store);
 	struct inode them, us;
+	bool known;
 	int r = inode_decode(ino, theirs->val, theirs->vlen, &them);
 
 	if (r < 0 || !S_ISREG(them.mode))
 		return r;
-	if (!rs->distrust && ours && inode_decode(ino, ours, ours_len, &us) == 0 &&
-	    us.stamp.epoch == them.stamp.epoch && us.stamp.lsn == them.stamp.lsn)
+	known = ours && inode_decode(ino, ours, ours_len, &us) == 0;
+	/* The data is among the keys; what we have of it in a file was before. */
+	if (them.layout == INODE_INLINE)
+		return known && us.layout == INODE_FILE ? d->ops->remove(d, ino) : 0;
+	if (!rs->distrust && known && us.stamp.epoch == them.stamp.epoch && us.stamp.lsn == them.stamp.lsn)
 		return 0;
 	return want_data(rs, &them);
 }

@@ -80,11 +80,26 @@ uint64_t store_nr_inodes(const struct store *s)
 	return s->counters.nr_inodes;
 }
 
+/* From here on it may hold what the version that made it does not know. */
+static int raise_format(struct meta *m)
+{
+	struct batch b;
+	int r;
+
+	batch_init(&b);
+	system_put_format(&b);
+	r = b.err ? b.err : m->ops->apply(m, b.buf, b.len, true);
+	batch_release(&b);
+	return r;
+}
+
 static int load(struct store *s)
 {
 	struct system_state st;
 	int r = system_load(s->meta, &st);
 
+	if (!r && st.older)
+		r = raise_format(s->meta);
 	if (r < 0)
 		return r;
 	s->formatted = st.formatted;
@@ -126,6 +141,7 @@ static int apply_extent(struct store *s, const struct extent *e)
 		return r;
 	switch (e->kind) {
 	case EXTENT_WRITE:
+	case EXTENT_APPEND:
 		return d->ops->write(d, e->ino, e->bytes, e->len, e->off);
 	case EXTENT_TRUNCATE:
 		return d->ops->truncate(d, e->ino, e->off);
@@ -137,28 +153,54 @@ static int apply_extent(struct store *s, const struct extent *e)
 	return -EBADMSG;
 }
 
-static int apply_extents(struct store *s, const void *buf, size_t len)
+/* Those that go before the batch, appends, or those that come after it. */
+static int apply_extents(struct store *s, const void *buf, size_t len, bool appends)
 {
 	struct extent e;
 	size_t pos = 0;
 	int r;
 
 	while ((r = extent_next(buf, len, &pos, &e)) > 0) {
-		r = apply_extent(s, &e);
+		if ((e.kind == EXTENT_APPEND) == appends)
+			r = apply_extent(s, &e);
 		if (r < 0)
 			break;
 	}
 	return r;
 }
 
-/* Completes the last record if a crash tore it. */
-static int redo_last(struct store *s)
-{
-	_cleanup_free_ void *extents = NULL;
-	size_t len;
-	int r = redo_load(&s->redo, s->data, s->pos, &extents, &len);
+/* ---- after a crash ---- */
 
-	return r <= 0 ? r : apply_extents(s, extents, len);
+static int redo_again(void *ctx, const void *extents, size_t len)
+{
+	return apply_extents(ctx, extents, len, false);
+}
+
+/* What is in the backing file beyond what the inode says, or without an inode that uses it, goes. */
+static int trim(struct store *s, uint64_t ino)
+{
+	struct data *d = s->data;
+	struct inode in;
+	int r = inode_load(s, ino, &in);
+
+	if (r < 0 && r != -ESTALE)
+		return r;
+	return r || in.layout != INODE_FILE ? d->ops->remove(d, ino) : d->ops->truncate(d, ino, in.size);
+}
+
+static int redo_undo(void *ctx, const void *extents, size_t len)
+{
+	struct extent e;
+	size_t pos = 0;
+	int r;
+
+	while ((r = extent_next(extents, len, &pos, &e)) > 0) {
+		if (e.kind == EXTENT_APPEND)
+			r = trim(ctx, e.ino);
+		if (r < 0)
+			break;
+	}
+	return r;
 }
 
 static int open_with(struct meta *meta, struct data *data, uint64_t boot, struct store **ret_s)
@@ -176,7 +218,7 @@ static int open_with(struct meta *meta, struct data *data, uint64_t boot, struct
 	pthread_mutex_init(&s->lock, NULL);
 	r = load(s);
 	if (!r)
-		r = redo_last(s);
+		r = redo_recover(&s->redo, s->data, s->pos, redo_again, redo_undo, s);
 	if (r < 0) {
 		store_detach(s, &meta, &data);
 		return r;
@@ -246,6 +288,7 @@ void store_detach(struct store *s, struct meta **ret_meta, struct data **ret_dat
 		free(u);
 	}
 	batch_release(&s->scratch);
+	redo_release(&s->redo);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -296,11 +339,15 @@ static int apply_checked(struct store *s, const struct record *rec)
 	if (rec->extents_len)
 		r = redo_save(&s->redo, s->data, rec);
 	if (!r)
+		r = apply_extents(s, rec->extents, rec->extents_len, true);
+	if (!r)
+		r = fault_hit(FAULT_store_after_appends);
+	if (!r)
 		r = s->meta->ops->apply(s->meta, s->scratch.buf, s->scratch.len, false);
 	if (!r)
 		r = fault_hit(FAULT_store_after_batch);
 	if (!r)
-		r = apply_extents(s, rec->extents, rec->extents_len);
+		r = apply_extents(s, rec->extents, rec->extents_len, false);
 	return r;
 }
 

@@ -2,10 +2,11 @@
  * One node's copy of one filesystem: metadata + data + how far it has come. The same store_apply() runs on the server
  * and, blindly, on its standbys.
  *
- * A change is a txn: a metadata batch and data extents. Order inside store_apply(): the extents go to a redo slot, then
- * the batch is applied (it carries the position and the inode's data stamp), then the extents. Everything is applied by
- * one thread in lsn order, so a crash between the last two can only tear the last record, and opening the store again
- * completes it from the redo slot. A power loss can take anything since the last store_sync(). LAYOUT.md has the keys.
+ * A change is a txn: a metadata batch and data extents. Order inside store_apply(): the extents go to a redo slot (of
+ * appends only where), then appends to their files, then the batch is applied (it carries the position and the inode's
+ * data stamp), then the other extents. Everything is applied by one thread in lsn order, so a crash can only tear the
+ * last record, and opening the store again completes it, or takes its appends back, by the redo slot. A power loss can
+ * take anything since the last store_sync(). LAYOUT.md has the keys.
  */
 #ifndef CFS_CFSD_STORE_H
 #define CFS_CFSD_STORE_H
@@ -19,11 +20,11 @@
 #include "cfsd/meta.h"
 #include "wire/message.h"
 
-enum extent_kind { EXTENT_WRITE = 1, EXTENT_TRUNCATE = 2, EXTENT_REMOVE = 3, EXTENT_PUNCH = 4 };
+enum extent_kind { EXTENT_WRITE = 1, EXTENT_TRUNCATE = 2, EXTENT_REMOVE = 3, EXTENT_PUNCH = 4, EXTENT_APPEND = 5 };
 
 struct txn {
 	struct batch meta;
-	struct wire_writer extents; /* encoded: u8 kind, u64 ino, u64 off, u64 len, bytes when WRITE; cfsd/extent.h reads them */
+	struct wire_writer extents; /* encoded: u8 kind, u64 ino, u64 off, u64 len, bytes when WRITE or APPEND; cfsd/extent.h */
 };
 
 void txn_init(struct txn *t);
@@ -34,6 +35,8 @@ void txn_clear(struct txn *t);
 int txn_error(const struct txn *t);
 bool txn_is_empty(const struct txn *t);
 int txn_write(struct txn *t, uint64_t ino, uint64_t off, const void *buf, size_t len);
+/* Where nothing can be seen before the batch is applied: at or beyond the inode's size, or in a file not in use yet. */
+int txn_append(struct txn *t, uint64_t ino, uint64_t off, const void *buf, size_t len);
 int txn_truncate(struct txn *t, uint64_t ino, uint64_t size);
 int txn_punch(struct txn *t, uint64_t ino, uint64_t off, uint64_t len);
 int txn_remove(struct txn *t, uint64_t ino);

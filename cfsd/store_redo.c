@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "cfsd/extent.h"
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
-enum { SLOTS = 2, HEADER = 40 };
+enum { SLOTS = 2, HEADER = 40, BUFFER_KEEP = 64 << 10 };
 #define MAGIC 0x31302d6f64657263u
 #define SLOT_SIZE ((uint64_t)64 << 20) /* more than a record can have */
 
@@ -16,21 +18,52 @@ static uint64_t slot_offset(uint64_t lsn)
 	return lsn % SLOTS * SLOT_SIZE;
 }
 
-int redo_save(struct redo *redo, struct data *d, const struct record *rec)
+/* The record's extents as noted, behind the header. */
+static int put_extents(struct wire_writer *w, const struct record *rec)
 {
-	uint64_t off = slot_offset(rec->pos.lsn);
-	uint8_t head[HEADER];
+	struct extent e;
+	size_t pos = 0, from = 0;
 	int r;
 
-	if (rec->extents_len > SLOT_SIZE - HEADER)
+	while ((r = extent_next(rec->extents, rec->extents_len, &pos, &e)) > 0) {
+		size_t len = e.kind == EXTENT_APPEND ? EXTENT_HEADER : pos - from;
+		uint8_t *p = wire_reserve(w, len);
+
+		if (!p)
+			return w->err;
+		memcpy(p, (const uint8_t *)rec->extents + from, len);
+		if (e.kind == EXTENT_APPEND)
+			put_le64(p + EXTENT_HEADER - 8, 0);
+		from = pos;
+	}
+	return r;
+}
+
+int redo_save(struct redo *redo, struct data *d, const struct record *rec)
+{
+	struct wire_writer *w = &redo->buf;
+	uint8_t *head;
+	int r;
+
+	w->len = 0;
+	w->err = 0;
+	if (!wire_reserve(w, HEADER))
+		return w->err;
+	r = put_extents(w, rec);
+	if (r < 0)
+		return r;
+	if (w->len > SLOT_SIZE)
 		return -EMSGSIZE;
+	head = w->buf;
 	put_le64(head, MAGIC);
 	put_le64(head + 8, redo->boot);
 	put_le64(head + 16, rec->pos.epoch);
 	put_le64(head + 24, rec->pos.lsn);
-	put_le64(head + 32, rec->extents_len);
-	r = d->ops->write(d, 0, rec->extents, rec->extents_len, off + HEADER);
-	return r < 0 ? r : d->ops->write(d, 0, head, sizeof(head), off);
+	put_le64(head + 32, w->len - HEADER);
+	r = d->ops->write(d, 0, w->buf, w->len, slot_offset(rec->pos.lsn));
+	if (w->cap > BUFFER_KEEP)
+		wire_writer_release(w);
+	return r;
 }
 
 static int slot_forget(struct data *d, uint64_t off)
@@ -40,8 +73,12 @@ static int slot_forget(struct data *d, uint64_t off)
 	return d->ops->write(d, 0, zeros, sizeof(zeros), off);
 }
 
-/* 1 the slot at OFF holds the record at POS, *ret_len long; 0 it is empty; -ENOENT it holds something else. */
-static int slot_check(const struct redo *redo, struct data *d, uint64_t off, struct wire_logpos pos, uint64_t *ret_len)
+struct slot {
+	uint64_t boot, epoch, lsn, len;
+};
+
+/* 1, 0 it is empty. What is not a slot of this boot has no position. */
+static int slot_load(const struct redo *redo, struct data *d, uint64_t off, struct slot *ret_slot)
 {
 	uint8_t head[HEADER];
 	ssize_t n = d->ops->read(d, 0, head, sizeof(head), off);
@@ -50,49 +87,50 @@ static int slot_check(const struct redo *redo, struct data *d, uint64_t off, str
 		return (int)n;
 	if (n < HEADER || !get_le64(head))
 		return 0;
-	*ret_len = get_le64(head + 32);
-	if (get_le64(head) != MAGIC || get_le64(head + 8) != redo->boot || get_le64(head + 16) != pos.epoch ||
-	    get_le64(head + 24) != pos.lsn || *ret_len > SLOT_SIZE - HEADER)
-		return -ENOENT;
+	*ret_slot = (struct slot){ get_le64(head + 8), get_le64(head + 16), get_le64(head + 24), get_le64(head + 32) };
+	if (get_le64(head) != MAGIC || ret_slot->boot != redo->boot || ret_slot->len > SLOT_SIZE - HEADER)
+		ret_slot->epoch = ret_slot->lsn = 0;
 	return 1;
 }
 
-static int slot_read(struct data *d, uint64_t off, size_t len, void **ret_extents)
+static int slot_give(struct data *d, uint64_t off, const struct slot *slot, redo_fn fn, void *ctx)
 {
-	_cleanup_free_ void *buf = malloc(len + 1);
+	_cleanup_free_ void *buf = malloc((size_t)slot->len + 1);
 	ssize_t n;
 
 	if (!buf)
 		return -ENOMEM;
-	n = d->ops->read(d, 0, buf, len, off + HEADER);
+	n = d->ops->read(d, 0, buf, (size_t)slot->len, off + HEADER);
 	if (n < 0)
 		return (int)n;
-	if ((size_t)n != len)
-		return -EBADMSG;
-	*ret_extents = TAKE_PTR(buf);
-	return 1;
+	return (uint64_t)n == slot->len ? fn(ctx, buf, (size_t)n) : -EBADMSG;
 }
 
-int redo_load(struct redo *redo, struct data *d, struct wire_logpos pos, void **ret_extents, size_t *ret_len)
+static int slot_recover(struct redo *redo, struct data *d, uint64_t off, struct wire_logpos pos, redo_fn again,
+			redo_fn undo, void *ctx)
 {
-	bool found = false;
+	struct slot slot = { 0 };
+	int r = slot_load(redo, d, off, &slot);
 
-	for (uint64_t off = 0; off < SLOTS * SLOT_SIZE; off += SLOT_SIZE) {
-		uint64_t len = 0;
-		int r = slot_check(redo, d, off, pos, &len);
+	if (r <= 0)
+		return r;
+	if (slot.lsn == pos.lsn && slot.epoch == pos.epoch)
+		return slot_give(d, off, &slot, again, ctx);
+	if (slot.lsn == pos.lsn + 1)
+		r = slot_give(d, off, &slot, undo, ctx);
+	/* Killed while the slot was written: nothing was done then. */
+	if (r == -EBADMSG)
+		r = 0;
+	return r < 0 ? r : slot_forget(d, off);
+}
 
-		if (r == -ENOENT)
-			r = slot_forget(d, off);
-		else if (r > 0)
-			r = slot_read(d, off, (size_t)len, ret_extents);
-		if (r < 0)
-			return r;
-		if (r > 0) {
-			*ret_len = (size_t)len;
-			found = true;
-		}
-	}
-	return found;
+int redo_recover(struct redo *redo, struct data *d, struct wire_logpos pos, redo_fn again, redo_fn undo, void *ctx)
+{
+	int r = 0;
+
+	for (uint64_t off = 0; !r && off < SLOTS * SLOT_SIZE; off += SLOT_SIZE)
+		r = slot_recover(redo, d, off, pos, again, undo, ctx);
+	return r;
 }
 
 int redo_forget(struct data *d)
@@ -107,4 +145,9 @@ int redo_forget(struct data *d)
 			return r;
 	}
 	return 0;
+}
+
+void redo_release(struct redo *redo)
+{
+	wire_writer_release(&redo->buf);
 }

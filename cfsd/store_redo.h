@@ -1,6 +1,7 @@
 /*
- * Two slots that hold the extents of the last records, by turns, so that a record whose metadata was applied can be
- * completed after the process was killed. They live in the data under inode number 0, which no file has.
+ * Two slots that note the extents of the last records, by turns, so that opening the store after the process was killed
+ * can complete a record whose metadata was applied, or clean up after one whose was not. They live in the data under
+ * inode number 0, which no file has. Of appends only the places are noted: their bytes were in the files first.
  *
  * Not meant to survive a power loss: nothing is synced, and slots of another boot are ignored.
  */
@@ -13,16 +14,21 @@
 #include "cfsd/store.h"
 
 struct redo {
-	uint64_t boot; /* this boot's number; 0 for memory stores */
+	uint64_t boot;		/* this boot's number; 0 for memory stores */
+	struct wire_writer buf; /* a slot being written; kept for its memory */
 };
 
-/* Before the record's metadata is applied. */
+/* Before anything of the record is applied. */
 int redo_save(struct redo *redo, struct data *d, const struct record *rec);
-/* 1 and the extents (malloc'ed) of the record at POS, 0 when it had none. Forgets the slots that are not for POS: a
-   record that did not happen may be followed by another one at its position. */
-int redo_load(struct redo *redo, struct data *d, struct wire_logpos pos, void **ret_extents, size_t *ret_len);
+
+/* Extents of a slot, borrowed. APPENDs in it have no bytes. */
+typedef int (*redo_fn)(void *ctx, const void *extents, size_t len);
+/* AGAIN gets those of the record at POS, the last that was applied; UNDO those of the one after it, which was not. Then
+   forgets the slots that are not for POS: a record that did not happen may be followed by another one at its position. */
+int redo_recover(struct redo *redo, struct data *d, struct wire_logpos pos, redo_fn again, redo_fn undo, void *ctx);
 
 /* Empties both slots. */
 int redo_forget(struct data *d);
+void redo_release(struct redo *redo);
 
 #endif

@@ -8,7 +8,7 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
-enum { FORMAT_VERSION = 1, PAIR_VERSION = 1, FORMAT_LEN = 5, PAIR_LEN = 17 };
+enum { FORMAT_VERSION = 2, FORMAT_OLDEST = 1, PAIR_VERSION = 1, FORMAT_LEN = 5, PAIR_LEN = 17 };
 
 int system_put_format(struct batch *b)
 {
@@ -67,8 +67,8 @@ static int get(struct meta *m, const char *key, void **ret_val, size_t *ret_vlen
 	return m->ops->get(m, k.b, k.len, ret_val, ret_vlen);
 }
 
-/* 1 ours, 0 there is none. */
-static int check_format(struct meta *m)
+/* 1 ours, or one that ours can go on with; 0 there is none. */
+static int check_format(struct meta *m, bool *ret_older)
 {
 	_cleanup_free_ void *val = NULL;
 	size_t vlen;
@@ -82,7 +82,8 @@ static int check_format(struct meta *m)
 	version = get_le32((const uint8_t *)val + 1);
 	if (version > FORMAT_VERSION)
 		return -EPROTONOSUPPORT;
-	return vlen == FORMAT_LEN && version == FORMAT_VERSION ? 1 : -EBADMSG;
+	*ret_older = version < FORMAT_VERSION;
+	return vlen == FORMAT_LEN && version >= FORMAT_OLDEST ? 1 : -EBADMSG;
 }
 
 static int load_pair(struct meta *m, const char *key, uint64_t *ret_first, uint64_t *ret_second)
@@ -99,7 +100,7 @@ static int load_pair(struct meta *m, const char *key, uint64_t *ret_first, uint6
 int system_load(struct meta *m, struct system_state *ret_state)
 {
 	struct system_state st = { 0 };
-	int r = check_format(m);
+	int r = check_format(m, &st.older);
 
 	if (r > 0) {
 		st.formatted = true;

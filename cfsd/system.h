@@ -20,6 +20,7 @@ struct system_counters {
 
 struct system_state {
 	bool formatted;
+	bool older; /* made by an older version, whose layout is part of ours: to be marked by system_put_format() */
 	struct wire_logpos pos;
 	struct system_counters counters;
 };

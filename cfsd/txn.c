@@ -1,4 +1,4 @@
-/* Building a change. Extent: u8 kind, le64 ino, le64 off, le64 len, then the bytes when it is a WRITE. */
+/* Building a change. Extent: u8 kind, le64 ino, le64 off, le64 len, then the bytes when it is a WRITE or APPEND. */
 #include <string.h>
 
 #include "cfsd/extent.h"
@@ -56,6 +56,11 @@ int txn_write(struct txn *t, uint64_t ino, uint64_t off, const void *buf, size_t
 	return put_extent(t, EXTENT_WRITE, ino, off, buf, len);
 }
 
+int txn_append(struct txn *t, uint64_t ino, uint64_t off, const void *buf, size_t len)
+{
+	return put_extent(t, EXTENT_APPEND, ino, off, buf, len);
+}
+
 int txn_truncate(struct txn *t, uint64_t ino, uint64_t size)
 {
 	return put_extent(t, EXTENT_TRUNCATE, ino, size, NULL, 0);
@@ -84,11 +89,11 @@ int extent_next(const void *buf, size_t len, size_t *pos, struct extent *ret_ext
 	size_t left = len - *pos - EXTENT_HEADER;
 	uint64_t end;
 
-	if (e.kind < EXTENT_WRITE || e.kind > EXTENT_PUNCH || !e.ino || add_overflows(e.off, e.len, &end) ||
+	if (e.kind < EXTENT_WRITE || e.kind > EXTENT_APPEND || !e.ino || add_overflows(e.off, e.len, &end) ||
 	    end > INT64_MAX)
 		return -EBADMSG;
 	*pos += EXTENT_HEADER;
-	if (e.kind == EXTENT_WRITE) {
+	if (e.kind == EXTENT_WRITE || e.kind == EXTENT_APPEND) {
 		if (e.len > left)
 			return -EBADMSG;
 		e.bytes = p + EXTENT_HEADER;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cfsd/content.h"
 #include "cfsd/dentry.h"
 #include "cfsd/inode.h"
 #include "cfsd/meta_key.h"
@@ -163,6 +164,7 @@ void fs_fixture_check_standby(struct fs_fixture *f)
 /* What the inodes should say, counted from the other keys. */
 struct counts {
 	uint32_t names, subdirs, entries, xattrs, orphan, target;
+	size_t content;
 };
 
 static void count_key(struct fs_fixture *f, struct counts *of, uint64_t nr, const struct batch_item *k)
@@ -187,7 +189,26 @@ static void count_key(struct fs_fixture *f, struct counts *of, uint64_t nr, cons
 		of[ino].orphan++;
 	} else if (meta_key_number(k->key, k->klen, META_TARGET, &ino)) {
 		of[ino].target++;
+	} else if (meta_key_number(k->key, k->klen, META_CONTENT, &ino)) {
+		of[ino].content = k->vlen;
+		cr_assert_gt(k->vlen, 0);
 	}
+}
+
+/* Kept in one place, and never longer than the inode says. */
+static void check_content(struct fs_fixture *f, const struct counts *c, const struct inode *in)
+{
+	struct data *d = store_data(f->store);
+	char beyond;
+
+	if (c->content) {
+		cr_assert(S_ISREG(in->mode) && in->layout == INODE_INLINE);
+		cr_assert(c->content <= CONTENT_INLINE_MAX && c->content <= in->size);
+	}
+	if (in->layout == INODE_INLINE)
+		cr_assert_eq(d->ops->blocks(d, in->ino), 0, "a backing file of inode %lu, which is inline", in->ino);
+	else if (S_ISREG(in->mode))
+		cr_assert_eq(d->ops->read(d, in->ino, &beyond, 1, in->size), 0, "data beyond the end of inode %lu", in->ino);
 }
 
 static void check_counts(struct fs_fixture *f, const struct counts *c, uint64_t ino)
@@ -197,10 +218,12 @@ static void check_counts(struct fs_fixture *f, const struct counts *c, uint64_t 
 	if (inode_load(f->store, ino, &in) < 0) {
 		struct data *d = store_data(f->store);
 
-		cr_assert(!c->names && !c->entries && !c->xattrs && !c->orphan && !c->target, "keys without inode %lu", ino);
+		cr_assert(!c->names && !c->entries && !c->xattrs && !c->orphan && !c->target && !c->content,
+			  "keys without inode %lu", ino);
 		cr_assert_eq(d->ops->blocks(d, ino), 0, "data without inode %lu", ino);
 		return;
 	}
+	check_content(f, c, &in);
 	cr_assert_eq(c->xattrs, in.nr_xattrs);
 	cr_assert_eq(c->target, S_ISLNK(in.mode) ? 1 : 0);
 	cr_assert_eq(c->orphan, in.nlink ? 0 : 1);

@@ -87,7 +87,7 @@ static void some_setattr(struct fs_random *g, struct msg_setattr_req *q)
 	q->mode = some_bits(g);
 	q->uid = (uint32_t)fs_random_below(g, 5);
 	q->gid = (uint32_t)fs_random_below(g, 5);
-	q->size = chance(g, 2) ? UINT64_MAX - 5 : fs_random_below(g, 30000);
+	q->size = chance(g, 2) ? UINT64_MAX - 5 : fs_random_below(g, chance(g, 30) ? 3000 : chance(g, 15) ? 1 : 30000);
 	q->atime = fs_random_below(g, 1000000);
 	q->mtime = fs_random_below(g, 10000000000);
 }
@@ -98,7 +98,7 @@ static void some_write(struct fs_random *g, struct msg_write_req *q)
 
 	memset(g->bytes, (int)next(g), len);
 	q->ino = some_ino(g);
-	q->off = fs_random_below(g, 40000);
+	q->off = fs_random_below(g, chance(g, 30) ? 3000 : 40000);
 	q->flags = (uint32_t)fs_random_below(g, 4);
 	q->data = (struct wire_blob){ g->bytes, len };
 }
@@ -107,7 +107,7 @@ static void some_fallocate(struct fs_random *g, struct msg_fallocate_req *q)
 {
 	q->ino = some_ino(g);
 	q->mode = (const uint32_t[]){ 0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE }[fs_random_below(g, 3)];
-	q->off = fs_random_below(g, 40000);
+	q->off = fs_random_below(g, chance(g, 30) ? 3000 : 40000);
 	q->len = fs_random_below(g, 20000);
 }
 

@@ -87,7 +87,7 @@ Test(layout, system)
 
 	batch_init(&b);
 	system_put_format(&b);
-	cr_item(&b, "53666f726d6174", "0001000000");
+	cr_item(&b, "53666f726d6174", "0002000000");
 	system_put_position(&b, (struct wire_logpos){ 2, 3 });
 	cr_item(&b, "536c736e", "0102000000000000000300000000000000");
 	system_put_counters(&b, &(struct system_counters){ 4, 5 });
@@ -98,12 +98,14 @@ Test(layout, system)
 Test(layout, extents)
 {
 	static const uint8_t want[] = { 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'x',
-					2, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+					2, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+					5, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'y' };
 	struct txn t;
 
 	txn_init(&t);
 	txn_write(&t, 2, 3, "x", 1);
 	txn_truncate(&t, 2, 9);
+	txn_append(&t, 2, 9, "y", 1);
 	cr_assert_eq(t.extents.len, sizeof(want));
 	cr_assert_arr_eq(t.extents.buf, want, sizeof(want));
 	txn_release(&t);

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cfsd/inode.h"
+#include "cfsd/content.h"
+#include "cfsd/extent.h"
 #include "tests/lib/fs_fixture.h"
 
 static struct fs_fixture fx;
@@ -106,6 +107,91 @@ Test(op_io, write_and_read)
 	cr_assert_eq(w.attr.size, 5);
 	cr_content(0, "hallo", 5);
 	cr_assert_eq(attr_of(file).blocks, 8);
+}
+
+static void cr_begins(uint64_t off, const void *want, uint32_t len)
+{
+	struct msg_read_rep rep;
+
+	cr_assert_eq(FS_RUN(&fx, read, &rep, .ino = file, .off = off, .len = len), 0);
+	cr_assert_eq(rep.data.len, len);
+	cr_assert(!memcmp(rep.data.p, want, len));
+}
+
+static uint64_t file_bytes(void)
+{
+	struct data *d = store_data(fx.store);
+
+	return d->ops->blocks(d, file) * 512;
+}
+
+/* From the metadata to a backing file when it grows, and back when nothing is left of it. */
+Test(op_io, small_contents_are_inline)
+{
+	static char big[CONTENT_INLINE_MAX + 1];
+
+	memset(big, 'b', sizeof(big) - 1);
+	cr_assert_eq(write_at(0, "small", 0, NULL), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_INLINE);
+	cr_assert_eq(write_at(0, big, 0, NULL), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_INLINE);
+	cr_assert_eq(file_bytes(), 0);
+	cr_assert_eq(write_at(CONTENT_INLINE_MAX, "x", 0, NULL), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_FILE);
+	cr_assert_gt(file_bytes(), 0);
+	cr_content(CONTENT_INLINE_MAX - 1, "bx", 2);
+	cr_assert_eq(set_size(3), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_FILE, "it has a file, and goes on with it");
+	cr_content(0, "bbb", 3);
+	cr_assert_eq(set_size(0), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_INLINE);
+	cr_assert_eq(file_bytes(), 0);
+	cr_assert_eq(write_at(1, "y", 0, NULL), 0);
+	cr_content(0, "\0y", 2);
+}
+
+Test(op_io, inline_contents_of_a_long_file)
+{
+	struct msg_fallocate_rep rep;
+
+	cr_assert_eq(write_at(0, "abcdef", 0, NULL), 0);
+	cr_assert_eq(set_size(100000), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_INLINE);
+	cr_begins(4, "ef\0", 3);
+	cr_content(99998, "\0\0", 2);
+	cr_assert_eq(FS_RUN(&fx, fallocate, &rep, .ino = file, .mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, .off = 4,
+			    .len = 50000), 0);
+	cr_assert_eq(set_size(6), 0);
+	cr_content(0, "abcd\0\0", 6);
+	cr_assert_eq(set_size(2), 0);
+	cr_assert_eq(set_size(4), 0);
+	cr_content(0, "ab\0\0", 4);
+	/* A hole between what is inline and what is not. */
+	cr_assert_eq(write_at(50000, "far", 0, NULL), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_FILE);
+	cr_begins(0, "ab\0\0\0", 5);
+	cr_content(49999, "\0far", 4);
+}
+
+/* What nobody can see before the metadata says so goes into the file first, and is not noted in the redo slot. */
+Test(op_io, appends)
+{
+	struct extent e;
+	size_t pos = 0;
+
+	cr_assert_eq(set_size(CONTENT_INLINE_MAX), 0);
+	cr_assert_eq(write_at(CONTENT_INLINE_MAX, "one", 0, NULL), 0);
+	cr_assert_eq(extent_next(fx.txn.extents.buf, fx.txn.extents.len, &pos, &e), 1);
+	cr_assert(e.kind == EXTENT_APPEND && e.off == CONTENT_INLINE_MAX && e.len == 3);
+	cr_assert_eq(write_at(CONTENT_INLINE_MAX + 3, "two", 0, NULL), 0);
+	pos = 0;
+	cr_assert_eq(extent_next(fx.txn.extents.buf, fx.txn.extents.len, &pos, &e), 1);
+	cr_assert_eq(e.kind, EXTENT_APPEND);
+	cr_assert_eq(write_at(CONTENT_INLINE_MAX + 5, "over", 0, NULL), 0);
+	pos = 0;
+	cr_assert_eq(extent_next(fx.txn.extents.buf, fx.txn.extents.len, &pos, &e), 1);
+	cr_assert_eq(e.kind, EXTENT_WRITE, "it changes a byte that was there");
+	cr_content(CONTENT_INLINE_MAX, "onetwover", 9);
 }
 
 Test(op_io, append_is_placed_here)

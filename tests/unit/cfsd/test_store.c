@@ -371,6 +371,93 @@ Test(store, torn_record_is_completed_on_disk, .init = arm_fault)
 	tmpdir_remove(&dir);
 }
 
+/* Strikes in the fourth record: after the format and two more. */
+static void arm_append_fault(void)
+{
+	setenv("CFS_FAULT", "store_after_appends:fail=5:4", 1);
+}
+
+/* A file with contents in a backing file. */
+static void put_file(struct txn *t, uint64_t ino, uint64_t size)
+{
+	cr_assert_eq(inode_save(t, &(struct inode){ .ino = ino, .mode = S_IFREG, .nlink = 1, .size = size }), 0);
+}
+
+/* A process killed between the appends of a record and its metadata: opening takes them back. */
+static void torn_append(struct store *s, struct store *(*reopen)(struct store *, void *), void *arg)
+{
+	struct txn t;
+
+	txn_init(&t);
+	put_file(&t, 5, 5);
+	txn_append(&t, 5, 0, "hello", 5);
+	cr_assert_eq(apply(s, &t, 3), 0);
+	s = reopen(s, arg);
+	cr_data(s, 5, "hello");
+	txn_init(&t);
+	cr_assert_eq(apply(s, &t, 3), 0);
+	txn_init(&t);
+	put_file(&t, 5, 10);
+	txn_append(&t, 5, 5, "again", 5);
+	txn_append(&t, 6, 0, "new", 3);
+	txn_write(&t, 5, 0, "b", 1);
+	cr_assert_eq(apply(s, &t, 3), -EIO);
+	cr_data(s, 5, "helloagain");
+	s = reopen(s, arg);
+	cr_assert_eq(store_position(s).lsn, 3);
+	cr_data(s, 5, "hello");
+	cr_data(s, 6, "");
+	/* Another record at its position, and another start. */
+	txn_init(&t);
+	put_file(&t, 5, 8);
+	txn_append(&t, 5, 5, "dad", 3);
+	cr_assert_eq(apply(s, &t, 4), 0);
+	s = reopen(s, arg);
+	cr_data(s, 5, "hellodad");
+	store_close(s);
+}
+
+Test(store, torn_append_is_taken_back_in_memory, .init = arm_append_fault)
+{
+	torn_append(formatted_store(), reopen_mem, NULL);
+}
+
+Test(store, torn_append_is_taken_back_on_disk, .init = arm_append_fault)
+{
+	struct tmpdir dir;
+	struct store *s;
+
+	tmpdir_make(&dir);
+	cr_assert_eq(store_open_disk(dir.path, &s), 0);
+	cr_assert_eq(store_format(s, 3, 1000), 0);
+	torn_append(s, reopen_disk, dir.path);
+	tmpdir_remove(&dir);
+}
+
+/* Killed while the slot itself was written: it is longer than what is there, or makes no sense. */
+Test(store, torn_slot_of_a_record_that_did_not_happen)
+{
+	uint8_t slot[40 + EXTENT_HEADER] = { 0 };
+	struct store *s = formatted_store();
+	struct data *d = store_data(s);
+	struct txn t;
+
+	txn_init(&t);
+	txn_write(&t, 5, 0, "hello", 5);
+	cr_assert_eq(apply(s, &t, 3), 0);
+	cr_assert_eq(d->ops->read(d, 0, slot, 40, 0), 40);
+	slot[24] = 3; /* lsn */
+	slot[32] = EXTENT_HEADER;
+	slot[40] = EXTENT_APPEND;
+	for (size_t len = 40; len <= sizeof(slot); len++) {
+		cr_assert_eq(d->ops->write(d, 0, slot, len, (uint64_t)64 << 20), 0);
+		s = reopen_mem(s, NULL);
+		d = store_data(s);
+		cr_data(s, 5, "hello");
+	}
+	store_close(s);
+}
+
 /* The record did not happen, another one took its position: its data must not appear. */
 Test(store, redo_of_a_record_that_did_not_happen)
 {
@@ -448,7 +535,7 @@ static int open_again(struct store **s)
 Test(store, newer_format_is_refused)
 {
 	struct store *s = formatted_store();
-	const uint8_t newer[] = { 0, 2, 0, 0, 0 }, longer[] = { 0, 2, 0, 0, 0, 1, 2 };
+	const uint8_t newer[] = { 0, 3, 0, 0, 0 }, longer[] = { 0, 3, 0, 0, 0, 1, 2 };
 
 	system_value(s, SYSTEM_FORMAT, newer, sizeof(newer));
 	cr_assert_eq(open_again(&s), -EPROTONOSUPPORT);
@@ -458,6 +545,27 @@ Test(store, newer_format_is_refused)
 	s = formatted_store();
 	system_value(s, SYSTEM_POSITION, "\x02", 1);
 	cr_assert_eq(open_again(&s), -EPROTONOSUPPORT);
+}
+
+Test(store, older_format_is_raised)
+{
+	static const uint8_t first[] = { 0, 1, 0, 0, 0 };
+	struct store *s = formatted_store();
+	struct meta_key k;
+	struct meta *m;
+	size_t len;
+	void *val;
+
+	system_value(s, SYSTEM_FORMAT, first, sizeof(first));
+	cr_assert_eq(open_again(&s), 0);
+	m = store_meta(s);
+	meta_key_system(&k, SYSTEM_FORMAT);
+	cr_assert_eq(m->ops->get(m, k.b, k.len, &val, &len), 0);
+	cr_assert(len == 5 && !memcmp(val, "\0\2\0\0\0", 5));
+	free(val);
+	s = power_loss(s);
+	cr_assert_eq(store_position(s).lsn, 1);
+	store_close(s);
 }
 
 Test(store, torn_format_is_refused)

@@ -36,7 +36,7 @@ static int load(const struct op_env *env, const struct inode *in, uint8_t ret_by
 }
 
 /* LEN 0: no key. */
-static int save(struct txn *txn, const struct inode *in, const uint8_t *bytes, size_t len)
+static int save(struct txn *txn, const struct inode *in, const void *bytes, size_t len)
 {
 	struct meta_key k;
 
@@ -72,8 +72,12 @@ static int write_inline(struct op_env *env, const struct inode *in, const void *
 {
 	uint8_t bytes[CONTENT_INLINE_MAX];
 	size_t have;
-	int r = load(env, in, bytes, &have);
+	int r;
 
+	/* Nothing is left of what was there. */
+	if (!off && len >= in->size)
+		return save(txn, in, buf, len);
+	r = load(env, in, bytes, &have);
 	if (r < 0)
 		return r;
 	memcpy(bytes + off, buf, len);

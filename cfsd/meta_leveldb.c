@@ -19,8 +19,12 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
-/* Small on purpose: an idle server should take little memory, and the kernel caches the tables anyway. */
-enum { WRITE_BUFFER = 4 << 20, BLOCK_CACHE = 8 << 20, OPEN_FILES = 200, BLOOM_BITS = 10 };
+/*
+ * Caches are small on purpose: an idle server should take little memory, and the kernel caches the tables anyway. The
+ * write buffer is taken as it is filled; most of what is written (reply records, directories, files soon removed) is
+ * replaced in it before it gets into a table: 16 MiB instead of 4 save a quarter to a half of the CPU time of a change.
+ */
+enum { WRITE_BUFFER = 16 << 20, BLOCK_CACHE = 8 << 20, OPEN_FILES = 200, BLOOM_BITS = 10 };
 /* On a small disk, logs and the merging of tables must do with less room. */
 enum { WRITE_BUFFER_SMALL = 1 << 20 };
 #define SMALL_DISK ((uint64_t)1 << 30)

@@ -86,6 +86,10 @@ void volume_note_role(struct volume *v)
 {
 	char in_sync[sizeof(v->in_sync)];
 
+	/* The in-sync set changes with the epoch only; this is asked several times for every change of a file. */
+	if (v->role == repl_role(v->repl) && v->noted_epoch == repl_epoch(v->repl))
+		return;
+	v->noted_epoch = repl_epoch(v->repl);
 	describe_in_sync(v, in_sync, sizeof(in_sync));
 	if (v->role == repl_role(v->repl) && !strcmp(in_sync, v->in_sync))
 		return;

@@ -58,6 +58,7 @@ struct volume {
 	struct repl_log *log;
 	struct repl *repl;
 	enum repl_role role; /* as last logged */
+	uint64_t noted_epoch;
 	char in_sync[128];
 
 	/* events of the core raised while it runs actions */

@@ -15,7 +15,7 @@
 #include "wire/fileop.h"
 
 /* How long, how many, and how often is looked. */
-enum { IDLE_MS = 1000, IDLE_MAX = 4096, IDLE_TICK_MS = 250 };
+enum { IDLE_MS = 5000, IDLE_MAX = 4096, IDLE_TICK_MS = 500 };
 
 static void open_go(struct request *rq, struct inode *in);
 static void add_open(struct mount *m, struct inode *in);
@@ -117,6 +117,14 @@ static void add_open(struct mount *m, struct inode *in)
 	in->nr_opens++;
 }
 
+/* It has a name, and we shall hear when that is about to go. */
+static bool may_idle(struct mount *m, const struct inode *in)
+{
+	struct wire_attr attr;
+
+	return in->nr_holds == 1 && cache_get_attr(m->cache, in->ino, &attr) && attr.nlink;
+}
+
 /* IN may be gone when this returns. */
 static void drop_open(struct mount *m, struct inode *in)
 {
@@ -124,7 +132,7 @@ static void drop_open(struct mount *m, struct inode *in)
 	in->nr_opens--;
 	if (in->nr_opens || in->state != INODE_OPEN)
 		inode_settle(m->inodes, in);
-	else if (in->nr_holds < 2 || !release_hold(m, in))
+	else if (may_idle(m, in) || !release_hold(m, in))
 		idle_add(m, in);
 }
 

@@ -15,6 +15,8 @@
 enum op_kind { OP_LOOKUP, OP_READ, OP_CREATE, OP_UNLINK, OP_RENAME, OP_APPEND, OP_WRITE, OP_KINDS };
 
 #define CHECK_NAMES 6u
+/* Two of them are more than what is kept inline (cfsd/content.h). */
+#define CHECK_WRITE_MAX 3000u
 
 /* One operation of a client. Names are numbers below CHECK_NAMES. */
 struct check_op {
@@ -23,7 +25,8 @@ struct check_op {
 	enum op_kind kind;
 	uint32_t name, to; /* to: of a rename */
 	uint64_t ino;	   /* of what is read or written */
-	uint64_t value;	   /* written: 8 bytes, never the same twice */
+	uint64_t value;	   /* written, over and over: 8 bytes, never the same twice */
+	uint32_t len;	   /* how much: a multiple of 8 */
 	uint64_t called, answered; /* world time; 0: not answered */
 	int status;
 	uint64_t ret_ino, ret_off;

@@ -104,7 +104,7 @@ static void send_op(struct sim_client *c, struct client_op *o)
 				.slot = o->core.slot,
 				.seq = o->core.seq };
 	char name[8], to[8];
-	uint8_t bytes[8];
+	uint8_t bytes[CHECK_WRITE_MAX];
 
 	if (!c->server || !net_conn_is_up(c->server, c->proc)) {
 		struct core_event ev = { .kind = CORE_EV_REPLY, .op = &o->core, .status = -ENOTCONN };
@@ -117,13 +117,14 @@ static void send_op(struct sim_client *c, struct client_op *o)
 	op->seq = o->core.change ? h.seq : 0;
 	snprintf(name, sizeof(name), "n%u", op->name);
 	snprintf(to, sizeof(to), "n%u", op->to);
-	put_le64(bytes, op->value);
+	for (uint32_t at = 0; at < op->len; at += 8)
+		put_le64(bytes + at, op->value);
 	switch (op->kind) {
 	case OP_LOOKUP:
 		call(c, o, MSG_lookup, &(struct msg_lookup_req){ .h = h, .parent = 1, .entry = name });
 		break;
 	case OP_READ:
-		call(c, o, MSG_read, &(struct msg_read_req){ .h = h, .ino = op->ino, .len = 65536 });
+		call(c, o, MSG_read, &(struct msg_read_req){ .h = h, .ino = op->ino, .len = 1 << 20 });
 		break;
 	case OP_CREATE:
 		call(c, o, MSG_create,
@@ -142,7 +143,7 @@ static void send_op(struct sim_client *c, struct client_op *o)
 		     &(struct msg_write_req){ .h = h,
 					      .ino = op->ino,
 					      .flags = op->kind == OP_APPEND ? WRITE_APPEND : 0,
-					      .data = { bytes, 8 } });
+					      .data = { bytes, op->len } });
 		break;
 	default:
 		assert(false);
@@ -168,6 +169,7 @@ static void submit(struct sim_client *c)
 	o->op->to = (name + 1 + (uint32_t)world_between(w, 0, CHECK_NAMES - 2)) % CHECK_NAMES;
 	o->op->ino = c->inos[name];
 	o->op->value = (uint64_t)c->proc << 56 | ++c->values;
+	o->op->len = world_chance(w, 250000) ? CHECK_WRITE_MAX : 8;
 	o->core.change = kind >= OP_CREATE;
 	ev.op = &o->core;
 	c->under_way++;

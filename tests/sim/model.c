@@ -40,12 +40,13 @@ static bool put(struct model *m, const struct check_op *op)
 
 	if (!f || (answered(op) && op->ret_off != off))
 		return false;
-	if (f->len < off + 8) {
-		f->data = realloc(f->data, off + 8);
+	if (f->len < off + op->len) {
+		f->data = realloc(f->data, off + op->len);
 		assert(f->data);
-		f->len = off + 8;
+		f->len = off + op->len;
 	}
-	put_le64(f->data + off, op->value);
+	for (uint32_t at = 0; at < op->len; at += 8)
+		put_le64(f->data + off + at, op->value);
 	return true;
 }
 

@@ -36,6 +36,22 @@ lab kill node1 cfsd
 wait $pid
 lab start node1
 
+# The server goes on holding a file for its last user a while: not longer than its name.
+step "a closed file goes with its name"
+inodes() { on node1 df --output=iused /cluster | tail -1; }
+before=$(inodes)
+as_before() { [[ $(inodes) == "$before" ]]; }
+on node2 sh -c 'echo closed > /cluster/gone && rm /cluster/gone'
+as_before || fail "removed by who made it, it is still there"
+on node2 sh -c 'echo closed > /cluster/gone'
+on node3 rm /cluster/gone
+eventually 2 "the removed file is freed" as_before
+on node2 sh -c 'exec 3<>/cluster/gone; echo open >&3; sleep 6; echo still >&3' &
+sleep 1
+on node3 rm /cluster/gone
+wait $!
+eventually 2 "the removed file is freed after its close" as_before
+
 step "memory of the mounts"
 on node2 sh -c 'dd if=/dev/zero of=/cluster/big bs=1M count=64 2>/dev/null; cat /cluster/big >/dev/null'
 sleep 1

@@ -764,10 +764,18 @@ Test(service, member_away_for_long_copies_what_changed)
 {
 	struct world *w = world_of(2);
 	struct client *c = client_new(w, 100);
+	static char big[20001]; /* in a backing file */
+	struct msg_setattr_req empty = { .valid = SETATTR_SIZE };
 	struct msg_lookup_rep l;
-	uint64_t ino, kept;
+	uint64_t ino, kept, large[2];
 	char name[16];
 
+	memset(big, 'b', sizeof(big) - 1);
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "large%d", i);
+		cr_assert_eq(create_at(c, next(c), name, &large[i]), 0);
+		cr_assert_eq(append_at(c, next(c), large[i], big, NULL), 0);
+	}
 	cr_assert_eq(create_at(c, next(c), "kept", &kept), 0);
 	cr_assert_eq(append_at(c, next(c), kept, "kept", NULL), 0);
 	cr_assert_eq(create_at(c, next(c), "stale", &ino), 0);
@@ -775,6 +783,11 @@ Test(service, member_away_for_long_copies_what_changed)
 	node_down(w, 2);
 	UNTIL(w, nr_in_sync(w) == 1);
 	cr_assert_eq(unlink_name(c, "stale"), 0);
+	/* One goes back inline, one moves out. */
+	empty.h = hdr(c, 0, next(c));
+	empty.ino = large[0];
+	cr_assert_eq(call(c, MSG_setattr, &empty, &(struct msg_setattr_rep){ 0 }, sizeof(struct msg_setattr_rep)), 0);
+	cr_assert_eq(append_at(c, next(c), kept, big, NULL), 0);
 	/* More than the 64 records that are kept. */
 	for (int i = 0; i < 100; i++) {
 		snprintf(name, sizeof(name), "n%d", i);
@@ -788,7 +801,9 @@ Test(service, member_away_for_long_copies_what_changed)
 	cr_assert_eq(l.attr.ino, 0);
 	cr_assert_eq(lookup(c, "n99", &l), 0);
 	cr_assert_eq(l.attr.ino, ino);
-	cr_assert_str_eq(content(c, kept), "kept");
+	cr_assert_str_eq(content(c, large[0]), "");
+	cr_assert_str_eq(content(c, large[1]), big);
+	cr_assert(!strncmp(content(c, kept), "kept", 4) && !strcmp(reading.text + 4, big));
 	world_free(w);
 }
 

@@ -27,6 +27,7 @@ struct plan_conf {
 	const char *cfs_type; /* "fuse.cfs": what is on a filesystem of this type is there on every node */
 	uint64_t pidns, mntns; /* of the job the tree belongs to, or of the node */
 	pid_t relay; /* cfs-job when the tree is a whole job: it may hold the other ends of pipes; 0: nobody may */
+	bool stopped; /* CRIU holds it: that somebody traces it is no reason then */
 };
 
 /* 0, or -ENOMEM, -ESRCH when the root is gone. No reason: it can move, as far as can be seen. */
@@ -40,8 +41,9 @@ struct plan_fd {
 	int fd;
 	char link[4096];
 	uint32_t mode; /* st_mode; 0 when stat failed */
-	uint64_t rdev, nlink, dev, ino;
+	uint64_t rdev, nlink, dev, ino, bytes;
 	int flags; /* of fdinfo */
+	int target; /* of a pidfd: whose it is, -1: a dead one's */
 };
 
 enum fd_kind {
@@ -49,7 +51,8 @@ enum fd_kind {
 	FD_REFUSED, /* a reason was added */
 	FD_PIPE,    /* the others that hold it decide */
 	FD_SOCKET,
-	FD_FILE_WRITTEN, /* may share its offset with a process that stays */
+	FD_FILE, /* may share its offset with a process that stays */
+	FD_PIDFD, /* its process must move, too */
 };
 
 /* A descriptor by itself. ON_CFS: its file is on the cluster's filesystem. */
@@ -64,6 +67,8 @@ struct plan_shared {
 int plan_shared_add(struct plan_shared *s, const struct plan_fd *fd);
 int plan_shared_check(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s,
 		      struct reasons *reasons);
+/* Of mappings: pid, link, dev, ino. */
+int plan_maps_check(const struct tree *tree, const struct plan_shared *s, struct reasons *reasons);
 int plan_sockets_check(const struct tree *tree, const struct plan_shared *s, struct reasons *reasons);
 
 /* Mount points of a filesystem type, from /proc/PID/mountinfo: their device numbers. */

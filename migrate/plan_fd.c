@@ -9,6 +9,8 @@
 /* anon_inode names CRIU can dump (its files.c), without the brackets some kernels put round them */
 static const char *const fine_anon[] = { "eventfd", "eventpoll", "signalfd", "timerfd", "inotify", "pidfd" };
 
+#define GHOST_MAX (64u << 20) /* what CRIU takes along of a file that has no name any more: criu.c */
+
 static enum fd_kind check_anon(const struct plan_fd *fd, struct reasons *reasons)
 {
 	char name[64];
@@ -23,7 +25,7 @@ static enum fd_kind check_anon(const struct plan_fd *fd, struct reasons *reasons
 	name[len] = 0;
 	for (size_t i = 0; i < sizeof(fine_anon) / sizeof(fine_anon[0]); i++)
 		if (!strcmp(name, fine_anon[i]))
-			return FD_FINE;
+			return strcmp(name, "pidfd") ? FD_FINE : FD_PIDFD;
 	reasons_add(reasons, "%s fd %d of %d", name, fd->fd, fd->pid);
 	return FD_REFUSED;
 }
@@ -60,17 +62,16 @@ static enum fd_kind check_regular(const struct plan_fd *fd, bool on_cfs, struct 
 
 	if (!strncmp(fd->link, "/memfd:", 7))
 		return FD_FINE; /* its content is in the image */
-	if (on_cfs)
-		return written && !(fd->flags & O_APPEND) ? FD_FILE_WRITTEN : FD_FINE;
-	if (fd->nlink == 0) {
+	if (fd->nlink == 0 && (!on_cfs || fd->bytes > GHOST_MAX)) {
 		reasons_add(reasons, "gone-file fd %d of %d %s", fd->fd, fd->pid, fd->link);
 		return FD_REFUSED;
 	}
-	if (written) {
+	if (written && !on_cfs) {
 		reasons_add(reasons, "local-file fd %d of %d %s", fd->fd, fd->pid, fd->link);
 		return FD_REFUSED;
 	}
-	return FD_FINE;
+	/* Who only appends, or only names it, has no use for the offset. */
+	return fd->flags & O_PATH || (written && fd->flags & O_APPEND) ? FD_FINE : FD_FILE;
 }
 
 enum fd_kind plan_fd_check(const struct plan_fd *fd, bool on_cfs, struct reasons *reasons)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <uthash.h>
 
@@ -138,11 +139,60 @@ int plan_shared_check(const struct plan_conf *conf, const struct tree *tree, con
 	return 0;
 }
 
+/* ---- mappings ---- */
+
+static void scan_maps(const struct tree *tree, const struct plan_shared *s, pid_t pid, struct reasons *reasons)
+{
+	char path[64], line[8192];
+	unsigned maj, min;
+	unsigned long long ino;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%*s %*s %*s %x:%x %llu", &maj, &min, &ino) != 3 || !ino)
+			continue;
+		for (size_t i = 0; i < s->nr; i++) {
+			const struct plan_fd *m = &s->fds[i];
+
+			if (m->dev != makedev(maj, min) || m->ino != ino || belongs(tree, pid))
+				continue;
+			reasons_add(reasons, "shared-map of %d %s is shared with process %d", m->pid, m->link, pid);
+			goto out; /* once is enough */
+		}
+	}
+out:
+	if (f)
+		fclose(f);
+}
+
+int plan_maps_check(const struct tree *tree, const struct plan_shared *s, struct reasons *reasons)
+{
+	struct dirent *e;
+	DIR *d;
+
+	if (s->nr == 0)
+		return 0;
+	d = opendir("/proc");
+	if (!d)
+		return -errno;
+	while ((e = readdir(d))) {
+		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : 0;
+
+		if (pid && !tree_has(tree, pid))
+			scan_maps(tree, s, pid, reasons);
+	}
+	closedir(d);
+	return 0;
+}
+
 /* ---- sockets ---- */
 
 struct unix_sock {
 	uint32_t ino, peer;
-	uint8_t state;
+	uint8_t state, type;
+	bool named;
 	UT_hash_handle hh;
 };
 
@@ -162,10 +212,13 @@ static void add_unix(struct unix_socks *u, const struct nlmsghdr *h)
 		return;
 	s->ino = m->udiag_ino;
 	s->state = m->udiag_state;
+	s->type = m->udiag_type;
 	for (struct nlattr *a = (struct nlattr *)(uintptr_t)(m + 1); left >= (int)sizeof(*a) && a->nla_len >= sizeof(*a) && a->nla_len <= left;
 	     left -= (int)NLA_ALIGN(a->nla_len), a = (struct nlattr *)((char *)a + NLA_ALIGN(a->nla_len)))
 		if (a->nla_type == UNIX_DIAG_PEER && a->nla_len >= sizeof(*a) + 4)
 			memcpy(&s->peer, a + 1, 4);
+		else if (a->nla_type == UNIX_DIAG_NAME)
+			s->named = true;
 	HASH_ADD(hh, u->by_ino, ino, sizeof(s->ino), s);
 }
 
@@ -189,7 +242,7 @@ static int read_unix(struct unix_socks *u)
 		struct unix_diag_req req;
 	} q = {
 		.h = { .nlmsg_len = sizeof(q), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.req = { .sdiag_family = AF_UNIX, .udiag_states = ~0u, .udiag_show = UDIAG_SHOW_PEER },
+		.req = { .sdiag_family = AF_UNIX, .udiag_states = ~0u, .udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_NAME },
 	};
 	_cleanup_close_ int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	_Alignas(8) char buf[32768];
@@ -253,6 +306,8 @@ static void check_socket(const struct unix_socks *u, const struct plan_shared *s
 		reasons_add(reasons, "ext-unix-socket fd %d of %d is listening", fd->fd, fd->pid);
 	else if (sk->peer && !ours(s, sk->peer))
 		reasons_add(reasons, "ext-unix-socket fd %d of %d has its peer outside", fd->fd, fd->pid);
+	else if (sk->named && sk->type == SOCK_DGRAM && !sk->peer)
+		reasons_add(reasons, "ext-unix-socket fd %d of %d has a name that others may send to", fd->fd, fd->pid);
 }
 
 int plan_sockets_check(const struct tree *tree, const struct plan_shared *s, struct reasons *reasons)

@@ -73,16 +73,19 @@ Test(plan, files)
 {
 	struct plan_fd gone = make("/tmp/x (deleted)", S_IFREG | 0600, O_RDONLY);
 
-	expect(make("/usr/lib/x", S_IFREG | 0644, O_RDONLY), false, FD_FINE, NULL);
+	expect(make("/usr/lib/x", S_IFREG | 0644, O_RDONLY), false, FD_FILE, NULL);
+	expect(make("/usr/lib/x", S_IFREG | 0644, O_PATH), false, FD_FINE, NULL);
 	expect(make("/tmp/x", S_IFREG | 0644, O_WRONLY), false, FD_REFUSED, "local-file fd 5 of 10 /tmp/x");
 	expect(make("/tmp/x", S_IFREG | 0644, O_RDWR), false, FD_REFUSED, "local-file");
-	expect(make("/cluster/x", S_IFREG | 0644, O_RDWR), true, FD_FILE_WRITTEN, NULL);
+	expect(make("/cluster/x", S_IFREG | 0644, O_RDWR), true, FD_FILE, NULL);
 	expect(make("/cluster/x", S_IFREG | 0644, O_WRONLY | O_APPEND), true, FD_FINE, NULL);
-	expect(make("/cluster/x", S_IFREG | 0644, O_RDONLY), true, FD_FINE, NULL);
+	expect(make("/cluster/x", S_IFREG | 0644, O_RDONLY), true, FD_FILE, NULL);
 	expect(make("/memfd:x (deleted)", S_IFREG | 0777, O_RDWR), false, FD_FINE, NULL);
 	gone.nlink = 0;
 	expect(gone, false, FD_REFUSED, "gone-file");
-	expect(gone, true, FD_FINE, NULL);
+	expect(gone, true, FD_FILE, NULL);
+	gone.bytes = (64u << 20) + 1;
+	expect(gone, true, FD_REFUSED, "gone-file fd 5");
 	expect(make("/tmp", S_IFDIR | 0755, O_RDONLY), false, FD_FINE, NULL);
 	expect(make("/tmp/f", S_IFIFO | 0644, O_RDWR), false, FD_REFUSED, "fifo");
 	expect(make("pipe:[77]", S_IFIFO | 0600, O_RDONLY), false, FD_PIPE, NULL);

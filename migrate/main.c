@@ -6,12 +6,14 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <linux/perf_event.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cluster/state_dir.h"
@@ -208,6 +210,24 @@ static void check_criu(void)
 		log_error("migrate", "cannot run %s: moves will fail", CFS_CRIU_PATH);
 }
 
+/*
+ * CRIU sets breakpoints in the processes it stops. The first event of the kind on a machine makes the kernel patch itself
+ * and wait for all CPUs, 5 to 20 ms while the process stands still, and again at the other end: one is held for good.
+ */
+static void hold_perf_event(void)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_DUMMY,
+		.disabled = 1,
+		.exclude_kernel = 1,
+	};
+
+	if (syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC) < 0)
+		log_debug("migrate", "no perf event: %s", strerror(errno));
+}
+
 static void on_term(uv_signal_t *s, int signo)
 {
 	(void)signo;
@@ -263,6 +283,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	check_criu();
+	hold_perf_event();
 	uv_loop_init(&d->loop);
 	uv_timer_init(&d->loop, &d->retry);
 	uv_signal_init(&d->loop, &d->term);

@@ -101,6 +101,8 @@ void target_peer_lost(struct service *svc, uint32_t node);
 void targets_tick(struct service *svc);
 /* A guest's cfs-job ended while it was being received. */
 void target_guest_down(struct target *t);
+/* One of them has its images in PATH. */
+bool target_uses(struct service *svc, const char *path);
 /* A guest that an earlier cfs-migrated was receiving. CRIU_SOCK is taken over, -1: none. */
 void target_adopt(struct guest *g, uint64_t move, uint32_t source, int criu_sock);
 

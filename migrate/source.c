@@ -41,6 +41,7 @@ static void source_release(struct source *s)
 	images_release(&s->images);
 	tree_release(&s->tree);
 	record_release(&s->rec);
+	free(s->piece);
 	free(s->leave);
 	free(s->pids);
 	free(s);
@@ -189,6 +190,7 @@ static void put_back(struct source *s)
 
 static void act_thaw(struct source *s)
 {
+	source_send_stop(s);
 	if (s->criu_waits) {
 		s->criu_waits = false;
 		criu_ack(s->criu, false); /* its `done` goes on */
@@ -296,21 +298,27 @@ void source_feed(struct source *s, enum source_event event)
 
 /* ---- plan and start ---- */
 
-int source_plan(struct service *svc, const struct source_params *p, struct tree *tree, char **ret_text)
+static struct plan_conf plan_conf_of(struct service *svc, const struct source_params *p, const struct tree *tree)
 {
 	pid_t ns_of = p->guest ? p->guest->job.root : getpid();
-	struct plan_conf conf = {
+
+	return (struct plan_conf){
 		.cfs_type = svc->conf.cfs_type,
 		.pidns = tree_namespace(ns_of, "pid"),
 		.mntns = tree_namespace(ns_of, "mnt"),
+		.relay = p->guest && tree->procs[0].nspid == p->guest->root ? p->guest->job.root : 0,
 	};
+}
+
+int source_plan(struct service *svc, const struct source_params *p, struct tree *tree, char **ret_text)
+{
 	struct reasons reasons = { 0 };
+	struct plan_conf conf;
 	int r = tree_read(tree, p->root);
 
 	if (r)
 		return r;
-	if (p->guest && tree->procs[0].nspid == p->guest->root)
-		conf.relay = p->guest->job.root;
+	conf = plan_conf_of(svc, p, tree);
 	r = plan_check(&conf, tree, &reasons);
 	if (r)
 		free(reasons.text);
@@ -486,8 +494,6 @@ static int take_up(void *ctx, struct record *rec)
 	s->home = g ? g->job.home : svc->conf.node_id;
 	if (record_get_pids(&s->rec, &s->pids, &s->pids_len))
 		s->pids = NULL;
-	snprintf(s->images_path, sizeof(s->images_path), "%s/%016" PRIx64, svc->images_dir, rec->move);
-	images_remove(s->images_path);
 	log_info("migrate", "move of pid %u to %s was %s when cfs-migrated ended", rec->cpid, service_node_name(svc, rec->target),
 		 rec->decided ? "decided: it goes on" : "not decided: the process stays");
 	source_fail(s, -ECANCELED, "cfs-migrated was restarted");
@@ -497,10 +503,26 @@ static int take_up(void *ctx, struct record *rec)
 	return 0;
 }
 
+static bool has_use(void *ctx, const char *path)
+{
+	struct service *svc = ctx;
+	struct source *s;
+
+	LL_FOREACH(svc->sources, s)
+	{
+		if (!strcmp(s->images_path, path))
+			return true;
+	}
+	return target_uses(svc, path);
+}
+
 void sources_restart(struct service *svc)
 {
 	struct guest *g;
 	int r = record_each(svc->conf.state_dir, take_up, svc);
+
+	/* Of moves that an earlier cfs-migrated had begun to send or to receive. */
+	images_sweep(svc->images_dir, has_use, svc);
 
 	if (r)
 		log_warn("migrate", "cannot read the records of moves: %s", strerror(-r));

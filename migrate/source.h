@@ -1,4 +1,4 @@
-/* A move away from this node: what source.c and source_io.c share. */
+/* A move away from this node: what source.c, source_io.c and source_send.c share. */
 #ifndef CFS_MIGRATE_SOURCE_H
 #define CFS_MIGRATE_SOURCE_H
 
@@ -31,8 +31,10 @@ struct source {
 	bool held;	   /* the cgroup is frozen by ACT_HOLD */
 	char images_path[256];
 	struct images images;
+	uv_timer_t look; /* for pages that came */
+	bool looking;
+	void *piece;	 /* the one that is being sent */
 	unsigned pieces; /* under way */
-	bool all_sent;
 	struct job_packet *leave; /* cfs-job's answer to JOB_LEAVE; NULL: none */
 	uint8_t *pids;		  /* packed for move_restore */
 	uint32_t pids_len;
@@ -55,9 +57,14 @@ int source_final_tree(struct source *s);
 /* CRIU has ended: put everything back, or tidy up, as the state says. May free S. */
 void source_criu_over(struct source *s, int status, const char *reason);
 
-/* Actions, source_io.c: begin, dump, send; the rest is in source.c. */
+/* Actions: begin and dump (source_io.c), send (source_send.c); the rest is in source.c. */
 void source_begin(struct source *s);
 void source_dump(struct source *s);
 void source_send(struct source *s);
+
+/* The directory of the images is there: begins to send what comes into it. 0 or -errno. */
+int source_send_open(struct source *s);
+/* Nothing more will be sent. */
+void source_send_stop(struct source *s);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * The source's work up to the vote: a place at the target, the dump, the images.
+ * The source's work up to the complete dump: a place at the target, and the dump.
  *
  * What the dump does, in order: a cgroup of its own for the tree (it runs on) | CRIU stops it (pre-dump hook: the clock
  * starts), writes the images, waits at post-dump | the job's pipes are drained and its files on CFS flushed, in a worker
- * thread, so that the target finds everything | DUMPED.
+ * thread, so that the target finds everything | DUMPED. source_send.c sends meanwhile.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,9 +22,6 @@
 #include "migrate/source.h"
 
 #define BEGIN_TIMEOUT_MS 10000
-#define PIECE_TIMEOUT_MS 30000
-#define VOTE_TIMEOUT_MS 120000
-#define PIECES_MAX 8
 
 /* ---- a place at the target ---- */
 
@@ -94,11 +91,11 @@ static void sync_files(uv_work_t *work)
 		struct stat st;
 		DIR *d;
 
-		snprintf(path, sizeof(path), "/proc/%d/fd", s->tree.procs[i].pid);
+		snprintf(path, sizeof(path), "/proc/%d/map_files", s->tree.procs[i].pid);
 		d = opendir(path);
 		while (d && (e = readdir(d))) {
 			if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, 0) || st.st_dev == done ||
-			    !plan_devs_has(&cfs, st.st_dev) || !S_ISREG(st.st_mode))
+			    !plan_devs_has(&cfs, st.st_dev))
 				continue;
 			done = st.st_dev;
 			syncfs_of(dirfd(d), e->d_name);
@@ -150,7 +147,11 @@ static void at_post_dump(struct source *s)
 	s->dumped_at = uv_hrtime();
 	if (r)
 		source_fail(s, r, "cannot read the stopped processes: %s", strerror(-r));
-	if (r || !s->whole) {
+	if (r) {
+		source_feed(s, SOURCE_DUMP_FAILED);
+		return;
+	}
+	if (!s->whole) {
 		sync_then_dumped(s);
 		return;
 	}
@@ -166,6 +167,10 @@ static void criu_hook(void *ctx, enum criu_hook hook, pid_t pid)
 	struct source *s = ctx;
 
 	(void)pid;
+	if (s->state != SOURCE_DUMPING) {
+		criu_ack(s->criu, false); /* given up meanwhile */
+		return;
+	}
 	if (hook == CRIU_HOOK_POST_DUMP) {
 		at_post_dump(s);
 		return;
@@ -263,6 +268,8 @@ static int make_room(struct source *s)
 		r = images_create(s->images_path);
 	if (!r)
 		r = cgroup_enter(s->rec.cgroup, &s->tree);
+	if (!r)
+		r = source_send_open(s);
 	if (r)
 		source_fail(s, r, "cannot prepare: %s", strerror(-r));
 	return r;
@@ -290,130 +297,4 @@ void source_dump(struct source *s)
 		return;
 	}
 	dump_with(s, sock);
-}
-
-/* ---- the images, and the question ---- */
-
-static void send_more(struct source *s);
-
-static void voted(void *ctx, int status, const void *msg)
-{
-	const struct msg_move_restore_rep *rep = msg;
-	struct source *s = ctx;
-	const char *node = service_node_name(s->svc, s->p.target);
-
-	s->voted_at = uv_hrtime();
-	if (status) {
-		source_fail(s, -EHOSTUNREACH, "%s cannot be reached: %s", node, strerror(-status));
-		source_feed(s, SOURCE_PEER_LOST);
-	} else if (rep->error) {
-		source_fail(s, -EOPNOTSUPP, "%s: %s", node, rep->reason);
-		source_feed(s, SOURCE_VOTE_NO);
-	} else {
-		source_feed(s, SOURCE_VOTE_YES);
-	}
-	source_unpend(s);
-}
-
-static void ask_vote(struct source *s, struct rpc_conn *conn)
-{
-	struct msg_move_restore_req req = {
-		.move = s->rec.move,
-		.root = (uint32_t)s->tree.procs[0].nspid,
-		.pids = { s->pids, s->pids_len },
-	};
-	int r;
-
-	if (s->leave) {
-		const struct job_packet *l = s->leave;
-
-		req.io = (struct wire_jobio){
-			.in_ino = (uint64_t)l->arg[0],
-			.out_ino = (uint64_t)l->arg[1],
-			.err_ino = (uint64_t)l->arg[2],
-			.in_off = (uint64_t)l->arg[3],
-			.out_off = (uint64_t)l->arg[4],
-			.err_off = (uint64_t)l->arg[5],
-			.in_ended = l->arg[6] == 1,
-			.unread = { l->data, l->len[0] },
-		};
-	}
-	s->bytes = s->images.bytes;
-	s->sent_at = uv_hrtime();
-	images_release(&s->images);
-	s->pending++;
-	r = rpc_call(conn, MSG_move_restore, &req, VOTE_TIMEOUT_MS, voted, s);
-	if (r)
-		voted(s, r, NULL);
-}
-
-static void sent(void *ctx, int status, const void *rep)
-{
-	struct source *s = ctx;
-
-	(void)rep;
-	s->pieces--;
-	if (status) {
-		source_fail(s, status == -ENOSPC ? -ENOSPC : -EHOSTUNREACH, "sending to %s failed: %s",
-			    service_node_name(s->svc, s->p.target), strerror(-status));
-		source_feed(s, status == -ENOSPC ? SOURCE_VOTE_NO : SOURCE_PEER_LOST);
-	} else {
-		send_more(s);
-	}
-	source_unpend(s);
-}
-
-static int send_piece(struct source *s, struct rpc_conn *conn, void *buf)
-{
-	struct msg_move_chunk_req req = { .move = s->rec.move };
-	size_t len;
-	int r = images_next(&s->images, buf, &req.file, &req.off, &len);
-
-	if (r <= 0)
-		return r;
-	req.data = (struct wire_blob){ buf, (uint32_t)len };
-	s->pieces++;
-	s->pending++;
-	r = rpc_call(conn, MSG_move_chunk, &req, PIECE_TIMEOUT_MS, sent, s);
-	if (r)
-		sent(s, r, NULL);
-	return 1;
-}
-
-static void send_ready(void *ctx, int status, struct rpc_conn *conn)
-{
-	struct source *s = ctx;
-	_cleanup_free_ void *buf = malloc(IMAGES_PIECE);
-	int r = status ? status : buf ? 1 : -ENOMEM;
-
-	while (r > 0 && s->state == SOURCE_SENDING && !s->asked_vote && s->pieces < PIECES_MAX)
-		r = send_piece(s, conn, buf);
-	if (r < 0) {
-		source_fail(s, r, "cannot send the images: %s", strerror(-r));
-		source_feed(s, SOURCE_PEER_LOST);
-	} else if (r == 0 && s->pieces == 0 && s->state == SOURCE_SENDING && !s->asked_vote) {
-		s->asked_vote = true;
-		ask_vote(s, conn);
-	}
-	source_unpend(s);
-}
-
-static void send_more(struct source *s)
-{
-	if (s->state != SOURCE_SENDING || s->asked_vote)
-		return;
-	s->pending++;
-	peer_connect(s->svc, s->p.target, send_ready, s);
-}
-
-void source_send(struct source *s)
-{
-	int r = images_open(&s->images, s->images_path);
-
-	if (r) {
-		source_fail(s, r, "cannot read the images: %s", strerror(-r));
-		source_feed(s, SOURCE_VOTE_NO);
-		return;
-	}
-	send_more(s);
 }

@@ -377,6 +377,18 @@ void targets_tick(struct service *svc)
 	feed_all(svc, 0, TARGET_TICK);
 }
 
+bool target_uses(struct service *svc, const char *path)
+{
+	struct target *t;
+
+	LL_FOREACH(svc->targets, t)
+	{
+		if (!strcmp(t->images_path, path))
+			return true;
+	}
+	return false;
+}
+
 void target_guest_down(struct target *t)
 {
 	t->guest = NULL;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,27 +37,41 @@ static off_t size_of(const char *dir, const char *name)
 	return stat(path, &st) ? -1 : st.st_size;
 }
 
-Test(images, all_files_arrive_in_pieces)
+/* Writes all that comes into TO; the number of pieces, and how the walk ended. */
+static int take_all(struct images *im, const char *to, int *ret_end)
 {
-	char from[] = "/tmp/cfs-img.XXXXXX", to[] = "/tmp/cfs-img.XXXXXX", *buf = malloc(IMAGES_PIECE);
-	struct images im;
+	char *buf = malloc(IMAGES_PIECE);
 	const char *name;
+	int pieces = 0;
 	uint64_t off;
 	size_t len;
-	int r, pieces = 0;
 
-	cr_assert(mkdtemp(from) && mkdtemp(to) && buf);
+	cr_assert_not_null(buf);
+	while ((*ret_end = images_next(im, buf, &name, &off, &len)) == 1) {
+		cr_assert_eq(images_write(to, name, off, buf, len), 0);
+		pieces++;
+	}
+	free(buf);
+	return pieces;
+}
+
+Test(images, all_files_arrive_in_pieces)
+{
+	char from[] = "/tmp/cfs-img.XXXXXX", to[] = "/tmp/cfs-img.XXXXXX";
+	struct images im;
+	int r;
+
+	cr_assert(mkdtemp(from) && mkdtemp(to));
+	cr_assert_eq(images_open(&im, from), 0);
+	cr_expect_eq(take_all(&im, to, &r), 0);
+	cr_expect_eq(r, -EAGAIN, "the dump is not complete");
 	write_file(from, "pages-1.img", 2 * IMAGES_PIECE + 5, 7);
 	write_file(from, "empty.img", 0, 0);
 	write_file(from, "core.img", 100, 1);
 	write_file(from, "dump.log", 100, 1);
-	cr_assert_eq(images_open(&im, from), 0);
-	while ((r = images_next(&im, buf, &name, &off, &len)) == 1) {
-		cr_assert_eq(images_write(to, name, off, buf, len), 0);
-		pieces++;
-	}
+	cr_assert_eq(images_complete(&im, from), 0);
+	cr_expect_eq(take_all(&im, to, &r), 5);
 	cr_expect_eq(r, 0);
-	cr_expect_eq(pieces, 5);
 	cr_expect_eq(im.bytes, 2 * IMAGES_PIECE + 105);
 	images_release(&im);
 	cr_expect_eq(size_of(to, "pages-1.img"), 2 * IMAGES_PIECE + 5);
@@ -66,7 +81,87 @@ Test(images, all_files_arrive_in_pieces)
 	images_remove(from);
 	images_remove(to);
 	cr_expect_eq(access(to, F_OK), -1);
-	free(buf);
+}
+
+Test(images, pages_are_sent_while_they_are_dumped)
+{
+	char from[] = "/tmp/cfs-img.XXXXXX", to[] = "/tmp/cfs-img.XXXXXX";
+	struct images im;
+	int r;
+
+	cr_assert(mkdtemp(from) && mkdtemp(to));
+	cr_assert_eq(images_open(&im, from), 0);
+	write_file(from, "core-1.img", 10, 1);
+	write_file(from, "pages-1.img", IMAGES_PIECE + 5, 1);
+	cr_expect_eq(take_all(&im, to, &r), 1, "the whole piece, and no other file");
+	cr_expect_eq(r, -EAGAIN);
+	write_file(from, "pages-1.img", 2 * IMAGES_PIECE + 9, 1);
+	cr_expect_eq(take_all(&im, to, &r), 1);
+	write_file(from, "pages-2.img", 7, 2);
+	cr_expect_eq(take_all(&im, to, &r), 1, "the first has a successor: it is sent to its end");
+	cr_expect_eq(r, -EAGAIN);
+	write_file(from, "pages-2.img", 8, 2);
+	write_file(from, "pages-4.img", 11, 4);
+	cr_assert_eq(images_complete(&im, from), 0);
+	cr_expect_eq(take_all(&im, to, &r), 3);
+	cr_expect_eq(r, 0);
+	cr_expect_eq(im.bytes, 2 * IMAGES_PIECE + 9 + 8 + 11 + 10);
+	images_release(&im);
+	cr_expect_eq(size_of(to, "pages-1.img"), 2 * IMAGES_PIECE + 9);
+	cr_expect_eq(size_of(to, "pages-2.img"), 8);
+	cr_expect_eq(size_of(to, "pages-4.img"), 11);
+	cr_expect_eq(size_of(to, "core-1.img"), 10);
+	images_remove(from);
+	images_remove(to);
+}
+
+Test(images, an_empty_file_of_pages_is_sent, .timeout = 10)
+{
+	char from[] = "/tmp/cfs-img.XXXXXX", to[] = "/tmp/cfs-img.XXXXXX";
+	struct images im;
+	int r;
+
+	cr_assert(mkdtemp(from) && mkdtemp(to));
+	cr_assert_eq(images_open(&im, from), 0);
+	write_file(from, "pages-1.img", 0, 1);
+	write_file(from, "pages-2.img", 5, 1);
+	write_file(from, "pages-3.img", 0, 1);
+	cr_expect_eq(take_all(&im, to, &r), 2);
+	cr_assert_eq(images_complete(&im, from), 0);
+	cr_expect_eq(take_all(&im, to, &r), 1);
+	cr_expect_eq(r, 0);
+	images_release(&im);
+	cr_expect_eq(size_of(to, "pages-1.img"), 0);
+	cr_expect_eq(size_of(to, "pages-2.img"), 5);
+	cr_expect_eq(size_of(to, "pages-3.img"), 0);
+	images_remove(from);
+	images_remove(to);
+}
+
+static bool is_first(void *ctx, const char *path)
+{
+	(void)ctx;
+	return strstr(path, "/first");
+}
+
+Test(images, what_is_left_of_earlier_moves_is_swept)
+{
+	char base[] = "/tmp/cfs-img.XXXXXX", path[64];
+
+	cr_assert(mkdtemp(base));
+	for (int i = 0; i < 3; i++) {
+		static const char *const names[] = { "first", "second", "third" };
+
+		snprintf(path, sizeof(path), "%s/%s", base, names[i]);
+		cr_assert_eq(images_create(path), 0);
+		write_file(path, "core.img", 10, 0);
+	}
+	images_sweep(base, is_first, NULL);
+	cr_expect_eq(size_of(base, "first/core.img"), 10);
+	cr_expect_eq(size_of(base, "second"), -1);
+	cr_expect_eq(size_of(base, "third"), -1);
+	snprintf(path, sizeof(path), "rm -r %s", base);
+	cr_expect_eq(system(path), 0);
 }
 
 Test(images, names_from_the_network_stay_in_their_directory)

@@ -41,6 +41,7 @@ static void source_release(struct source *s)
 	images_release(&s->images);
 	tree_release(&s->tree);
 	record_release(&s->rec);
+	free(s->reasons.text);
 	free(s->piece);
 	free(s->leave);
 	free(s->pids);
@@ -351,8 +352,11 @@ int source_final_tree(struct source *s)
 {
 	int r = tree_read(&s->tree, s->p.root);
 
-	if (!r)
+	if (!r) {
+		s->conf = plan_conf_of(s->svc, &s->p, &s->tree);
+		s->conf.stopped = true;
 		r = pack_pids(s);
+	}
 	if (!r)
 		r = record_set_procs(&s->rec, &s->tree, s->pids);
 	return r;

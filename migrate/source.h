@@ -5,6 +5,7 @@
 #include "migrate/criu.h"
 #include "migrate/images.h"
 #include "migrate/internal.h"
+#include "migrate/plan.h"
 #include "migrate/record.h"
 
 struct source {
@@ -35,6 +36,8 @@ struct source {
 	bool looking;
 	void *piece;	 /* the one that is being sent */
 	unsigned pieces; /* under way */
+	struct plan_conf conf;	  /* for the second look, when all stands still */
+	struct reasons reasons;	  /* what that one found */
 	struct job_packet *leave; /* cfs-job's answer to JOB_LEAVE; NULL: none */
 	uint8_t *pids;		  /* packed for move_restore */
 	uint32_t pids_len;

@@ -77,10 +77,9 @@ static void syncfs_of(int dir, const char *name)
 		syncfs(fd);
 }
 
-/* [worker] Dirty pages of shared mappings are the only thing a write-through mount can still owe. */
-static void sync_files(uv_work_t *work)
+/* Dirty pages of shared mappings are the only thing a write-through mount can still owe. */
+static void sync_files(const struct source *s)
 {
-	struct source *s = work->data;
 	struct plan_devs cfs;
 	uint64_t done = 0;
 
@@ -105,11 +104,24 @@ static void sync_files(uv_work_t *work)
 	}
 }
 
+/* [worker] Nothing changes any more: what came between the plan and the stop (a child that left the tree with one of its pipes,
+   say) is found now. */
+static void sync_and_look_again(uv_work_t *work)
+{
+	struct source *s = work->data;
+
+	sync_files(s);
+	if (plan_check(&s->conf, &s->tree, &s->reasons))
+		reasons_add(&s->reasons, "unknown: the stopped processes cannot be read");
+}
+
 static void synced(uv_work_t *work, int status)
 {
 	struct source *s = work->data;
 
 	(void)status;
+	if (s->reasons.text)
+		source_fail(s, -EOPNOTSUPP, "%s", s->reasons.text);
 	if (fault_hit(FAULT_move_source_frozen))
 		source_fail(s, -EIO, "fault point");
 	source_feed(s, s->error ? SOURCE_DUMP_FAILED : SOURCE_DUMPED);
@@ -120,7 +132,7 @@ static void sync_then_dumped(struct source *s)
 {
 	s->sync_work.data = s;
 	s->pending++;
-	if (uv_queue_work(s->svc->loop, &s->sync_work, sync_files, synced))
+	if (uv_queue_work(s->svc->loop, &s->sync_work, sync_and_look_again, synced))
 		synced(&s->sync_work, 0);
 }
 

@@ -7,9 +7,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -76,8 +78,11 @@ int guest_spawn(struct service *svc, const char *id, uint32_t home, uint32_t mov
 		return -ENOMEM;
 	g->job.home = home;
 	r = jobctl_spawn(svc->conf.job_program, g->sock, &pid);
-	if (!r)
+	if (!r) {
 		r = jobctl_connect(svc->loop, g->sock, pid, guest_down, g, &g->jc);
+		if (r && kill(pid, SIGKILL) == 0)
+			waitpid(pid, NULL, __WALL);
+	}
 	if (r) {
 		guest_free(g);
 		return r;

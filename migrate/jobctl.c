@@ -34,6 +34,7 @@ struct jobctl {
 	void *ctx;
 	uint32_t seq;
 	struct call *calls;
+	bool broken; /* nothing comes over the socket any more */
 	bool over, freed;
 	struct job_packet in;
 };
@@ -130,22 +131,15 @@ static struct call *take_call(struct jobctl *jc, uint32_t seq)
 	return NULL;
 }
 
-static void go_down(struct jobctl *jc)
+static void fail_calls(struct jobctl *jc)
 {
 	struct call *c;
 
-	if (jc->over)
-		return;
-	jc->over = true;
-	uv_poll_stop(&jc->sock_poll);
-	uv_poll_stop(&jc->pid_poll);
 	while (!jc->freed && (c = jc->calls)) {
 		LL_DELETE(jc->calls, c);
 		c->done(c->ctx, -ECONNRESET, NULL, -1);
 		free(c);
 	}
-	if (!jc->freed)
-		jc->down(jc->ctx);
 }
 
 static void sock_readable(uv_poll_t *h, int status, int events)
@@ -158,7 +152,10 @@ static void sock_readable(uv_poll_t *h, int status, int events)
 	if (r == -EAGAIN)
 		return;
 	if (r) {
-		go_down(jc);
+		/* It is ending, as a rule; it is down when it has ended, and can be waited for. */
+		uv_poll_stop(h);
+		jc->broken = true;
+		fail_calls(jc);
 		return;
 	}
 	c = jc->in.reply ? take_call(jc, jc->in.seq) : NULL;
@@ -184,7 +181,12 @@ static void pid_ended(uv_poll_t *h, int status, int events)
 	(void)status;
 	(void)events;
 	waitpid(jc->pid, NULL, WNOHANG | __WALL); /* when it was our child */
-	go_down(jc);
+	jc->over = true;
+	uv_poll_stop(&jc->sock_poll);
+	uv_poll_stop(&jc->pid_poll);
+	fail_calls(jc);
+	if (!jc->freed)
+		jc->down(jc->ctx);
 }
 
 static int connect_to(const char *path, pid_t *pid)
@@ -278,7 +280,7 @@ int jobctl_call(struct jobctl *jc, struct job_packet *req, int fd, jobctl_done d
 	struct call *c;
 	int r;
 
-	if (jc->over)
+	if (jc->over || jc->broken)
 		return -ECONNRESET;
 	c = calloc(1, sizeof(*c));
 	if (!c)

@@ -268,7 +268,7 @@ static void check_status(struct checker *c, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "TracerPid: %d", &tracer) == 1 && tracer && !c->conf->stopped)
+		if (sscanf(line, "TracerPid: %d", &tracer) == 1 && tracer && tracer != c->conf->tracer)
 			reasons_add(c->reasons, "ptraced %d by %d", pid, tracer);
 		else if (sscanf(line, "Uid: %u", &uid) == 1)
 			check_user(c, pid, uid);
@@ -313,7 +313,7 @@ static void check_thread(struct checker *c, pid_t pid, const char *tid)
 	}
 	if (f)
 		fclose(f);
-	if (state != 'D' || c->conf->stopped)
+	if (state != 'D' || c->conf->tracer)
 		return;
 	for (tries = 0; tries < VFORK_TRIES && is_in_vfork(pid, tid); tries++)
 		usleep(1000);
@@ -448,7 +448,7 @@ int plan_check(const struct plan_conf *conf, const struct tree *tree, struct rea
 	if (!r)
 		r = plan_shared_check(conf, tree, &c.pipes, reasons);
 	if (!r)
-		r = plan_maps_check(tree, &c.maps, reasons);
+		r = plan_maps_check(conf, tree, &c.maps, reasons);
 	if (!r)
 		r = plan_sockets_check(tree, &c.sockets, reasons);
 	free(c.pipes.fds);

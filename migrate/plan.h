@@ -27,7 +27,7 @@ struct plan_conf {
 	const char *cfs_type; /* "fuse.cfs": what is on a filesystem of this type is there on every node */
 	uint64_t pidns, mntns; /* of the job the tree belongs to, or of the node */
 	pid_t relay; /* cfs-job when the tree is a whole job: it may hold the other ends of pipes; 0: nobody may */
-	bool stopped; /* CRIU holds it: that somebody traces it is no reason then */
+	pid_t tracer; /* CRIU, when it holds the tree stopped: no reason, and what it has open is the tree's; 0: it runs */
 };
 
 /* 0, or -ENOMEM, -ESRCH when the root is gone. No reason: it can move, as far as can be seen. */
@@ -68,7 +68,7 @@ int plan_shared_add(struct plan_shared *s, const struct plan_fd *fd);
 int plan_shared_check(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s,
 		      struct reasons *reasons);
 /* Of mappings: pid, link, dev, ino. */
-int plan_maps_check(const struct tree *tree, const struct plan_shared *s, struct reasons *reasons);
+int plan_maps_check(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, struct reasons *reasons);
 int plan_sockets_check(const struct tree *tree, const struct plan_shared *s, struct reasons *reasons);
 
 /* Mount points of a filesystem type, from /proc/PID/mountinfo: their device numbers. */

@@ -132,7 +132,7 @@ int plan_shared_check(const struct plan_conf *conf, const struct tree *tree, con
 	while ((e = readdir(d))) {
 		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : 0;
 
-		if (pid && !tree_has(tree, pid))
+		if (pid && pid != conf->tracer && !tree_has(tree, pid))
 			scan_process(conf, tree, s, pid, reasons);
 	}
 	closedir(d);
@@ -167,7 +167,7 @@ out:
 		fclose(f);
 }
 
-int plan_maps_check(const struct tree *tree, const struct plan_shared *s, struct reasons *reasons)
+int plan_maps_check(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, struct reasons *reasons)
 {
 	struct dirent *e;
 	DIR *d;
@@ -180,7 +180,7 @@ int plan_maps_check(const struct tree *tree, const struct plan_shared *s, struct
 	while ((e = readdir(d))) {
 		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : 0;
 
-		if (pid && !tree_has(tree, pid))
+		if (pid && pid != conf->tracer && !tree_has(tree, pid))
 			scan_maps(tree, s, pid, reasons);
 	}
 	closedir(d);

@@ -86,9 +86,7 @@ static void tell_job(struct source *s, enum job_op op)
 /* From here on neither CRIU's death nor ours lets the original run: checked, since CRIU may have died just before. */
 static void act_hold(struct source *s)
 {
-	char path[64], line[256];
-	int tracer = 0, r;
-	FILE *f;
+	int r;
 
 	if (fault_hit(FAULT_move_source_voted))
 		source_fail(s, -EIO, "fault point");
@@ -97,14 +95,7 @@ static void act_hold(struct source *s)
 		source_fail(s, r, "cannot freeze the cgroup: %s", strerror(-r));
 		return;
 	}
-	snprintf(path, sizeof(path), "/proc/%d/status", s->p.root);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
-			break;
-	if (f)
-		fclose(f);
-	if (!tracer)
+	if (!tree_tracer(s->p.root))
 		source_fail(s, -EREMOTEIO, "criu let go of the process");
 	s->held = true;
 }
@@ -354,7 +345,7 @@ int source_final_tree(struct source *s)
 
 	if (!r) {
 		s->conf = plan_conf_of(s->svc, &s->p, &s->tree);
-		s->conf.stopped = true;
+		s->conf.tracer = tree_tracer(s->p.root);
 		r = pack_pids(s);
 	}
 	if (!r)

@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "migrate/images.h"
 #include "migrate/target.h"
+#include "migrate/timers.h"
 #include "wire/errors.h"
 
 #define ASK_TIMEOUT_MS 3000
@@ -136,6 +137,17 @@ static void promised(void *ctx, int status, const struct job_packet *rep, int fd
 	target_unpend(t);
 }
 
+static void rearm_timers(const struct guest *g)
+{
+	struct tree tree;
+
+	tree_init(&tree);
+	if (tree_read(&tree, g->job.root) == 0)
+		for (size_t i = 1; i < tree.nr; i++)
+			timers_rearm(tree.procs[i].pid);
+	tree_release(&tree);
+}
+
 static void criu_hook(void *ctx, enum criu_hook hook, pid_t pid)
 {
 	struct target *t = ctx;
@@ -148,6 +160,7 @@ static void criu_hook(void *ctx, enum criu_hook hook, pid_t pid)
 	t->criu_waits = true;
 	if (!t->guest || t->state != TARGET_RESTORING)
 		return; /* given up meanwhile: cfs-job dies, and all with it */
+	rearm_timers(t->guest);
 	t->pending++;
 	guest_keep(t->guest, t->move, t->source, promised, t);
 }

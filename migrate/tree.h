@@ -28,6 +28,8 @@ bool tree_has(const struct tree *t, pid_t pid);
 int tree_proc_read(pid_t pid, struct tree_proc *ret_proc);
 /* Number of the namespace NAME ("pid", "mnt") of PID; 0 when it cannot be read. */
 uint64_t tree_namespace(pid_t pid, const char *name);
+/* Who traces PID; 0: nobody. */
+pid_t tree_tracer(pid_t pid);
 /* The pid after which the longest run of numbers is free of the tree's: where new pids shall be taken. */
 pid_t tree_free_pids(const pid_t *pids, size_t nr, pid_t pid_max);
 

@@ -44,6 +44,11 @@ grows()
 	sleep 0.3
 	(($(stat -c %s "$work"/log.*) > before))
 }
+# No image, no cfs-job or its socket, no zombie, no criu.
+is_clean()
+{
+	[[ -z $(on "$1" find /run/cfs/images /run/cfs/jobs -mindepth 1) ]] && ! on "$1" pgrep -x 'cfs-job|criu' >/dev/null
+}
 is_over() { (($(count node1) + $(count node2) == 0)); }
 
 strike() # POINT NODE WHERE-IT-ENDS
@@ -64,6 +69,9 @@ strike() # POINT NODE WHERE-IT-ENDS
 	must_be "its own verdict" "$(cat "$work/said")" PASS
 	[[ -z $(uniq -d "$work"/log.*) ]] || fail "it did work twice: $(uniq -d "$work"/log.* | head -n 3)"
 	[[ -z $(on node1 find /var/lib/cfs/migrate/moves -type f) ]] || fail "a record of the move is left"
+	for node in node1 node2; do
+		eventually 5 "nothing is left on $node" is_clean "$node"
+	done
 	[[ -z $(find "$(findmnt -nt cgroup2 -o TARGET | head -n 1)/cfs-lab/$CFS_LAB" -name 'cfs-move-*') ]] ||
 		fail "a cgroup of the move is left"
 }

@@ -52,7 +52,7 @@ status=0
 wait "$job" || status=$?
 must_be "its exit status" "$status" 137
 
-for program in move_file move_threads move_tree move_signals; do
+for program in move_file move_threads move_tree move_signals move_fds move_maps move_attrs; do
 	step "$program: 9 moves"
 	on node1 cfs run -- sh -c "cd /cluster/w; echo pid \$\$; exec $bin/migrate/$program 12" >"$out/$program" &
 	job=$!
@@ -79,20 +79,27 @@ for size in 10 100; do
 	on node3 pkill -TERM -x ticker
 done
 
-for kind in io_uring device tty socket file; do
+ended() { ! on node1 pgrep -x "$1" >/dev/null; }
+
+for kind in io_uring device tty socket local-file pidfd shared-offset shared-map ext-unix-socket cpu-affinity ptraced vfork \
+	zombie-leader capability; do
 	step "refused: $kind"
-	on node1 sh -c "cd /cluster/w && setsid -f $bin/migrate/refuse $kind /cluster/w/count </dev/null >/dev/null 2>&1"
-	sleep 0.3
-	pid=$(on node1 pgrep -xn refuse) || { step "   not available on this kernel"; continue; }
-	word=$kind
-	[[ $kind != file ]] || word=local-file
-	on node1 cat "/cluster/proc/$pid/cantmove" | grep -q "^$word " || fail "cantmove says: $(on node1 cat "/cluster/proc/$pid/cantmove")"
-	must_fail "$word" on node1 cfs migrate "$pid" node2
+	if [[ $kind == capability ]] && (($((0x$(sed -n 's/CapEff:\t//p' /proc/self/status) >> 24 & 1)))); then
+		step "   the machine has it"
+		continue
+	fi
+	on node1 sh -c "cd /cluster/w && umask 0; rm -f count; : >count; setsid -f $bin/migrate/refuse $kind /cluster/w/count </dev/null >/dev/null 2>&1"
+	sleep 0.5
+	pid=$(on node1 pgrep -xo refuse) || { step "   not available on this kernel"; continue; }
+	cantmove=$(on node1 cat "/cluster/proc/$pid/cantmove")
+	must_be "the number of reasons in $cantmove" "$(grep -c . <<<"$cantmove")" 1
+	[[ $cantmove == "$kind "* ]] || fail "cantmove says: $cantmove"
+	must_fail "$kind" on node1 cfs migrate "$pid" node2
 	before=$(on node1 cat /cluster/w/count)
 	sleep 0.3
 	[[ $(on node1 cat /cluster/w/count) > "$before" ]] || fail "it does not run on"
-	on node1 pkill -TERM -x refuse
-	eventually 5 "it ends" on node1 sh -c '! pgrep -x refuse >/dev/null'
+	on node1 kill -TERM "$pid"
+	eventually 5 "it ends" ended refuse
 done
 
 step "unknown and unreachable nodes"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "migrate/source.h"
 
 #define PIECE_TIMEOUT_MS 30000
@@ -128,6 +129,8 @@ static void sent(void *ctx, int status, const void *rep)
 
 	(void)rep;
 	s->pieces--;
+	if (!status && fault_hit(FAULT_move_source_sending))
+		status = -EIO;
 	if (status)
 		send_failed(s, status);
 	else

@@ -7,6 +7,7 @@
 #include <utlist.h>
 
 #include "common/bytes.h"
+#include "common/fault.h"
 #include "migrate/target.h"
 
 static struct target *target_by_move(struct service *svc, uint64_t move)
@@ -55,12 +56,13 @@ static void on_chunk(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const
 {
 	const struct msg_move_chunk_req *req = msg;
 	struct target *t = target_by_move(ctx, req->move);
+	int r = -ESTALE;
 
 	(void)conn;
-	if (!t || t->state != TARGET_RECEIVING)
-		rpc_reply(rq, -ESTALE, NULL);
-	else
-		rpc_reply(rq, images_write(t->images_path, req->file, req->off, req->data.p, req->data.len), NULL);
+	if (t && t->state == TARGET_RECEIVING)
+		r = fault_hit(FAULT_move_target_receiving) ? -EIO :
+							     images_write(t->images_path, req->file, req->off, req->data.p, req->data.len);
+	rpc_reply(rq, r, NULL);
 }
 
 static int take_io(struct target *t, const struct wire_jobio *io)

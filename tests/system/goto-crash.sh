@@ -79,6 +79,8 @@ strike() # POINT NODE WHERE-IT-ENDS
 lab up 3 --no-start
 "$build/tests/migrate/cluster_state" "$root/$CFS_LAB"/node{1,2,3}/state
 for node in node1 node2 node3; do migrated "$node"; done
+strike move_source_sending node1 node1
+strike move_target_receiving node2 node1
 strike move_source_frozen node1 node1
 strike move_source_voted node1 node1
 strike move_source_decided node1 node2

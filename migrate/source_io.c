@@ -122,7 +122,7 @@ static void synced(uv_work_t *work, int status)
 	(void)status;
 	if (s->reasons.text)
 		source_fail(s, -EOPNOTSUPP, "%s", s->reasons.text);
-	if (fault_hit(FAULT_move_source_frozen))
+	if (s->state == SOURCE_DUMPING && fault_hit(FAULT_move_source_frozen))
 		source_fail(s, -EIO, "fault point");
 	source_feed(s, s->error ? SOURCE_DUMP_FAILED : SOURCE_DUMPED);
 	source_unpend(s);

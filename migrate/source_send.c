@@ -129,7 +129,7 @@ static void sent(void *ctx, int status, const void *rep)
 
 	(void)rep;
 	s->pieces--;
-	if (!status && fault_hit(FAULT_move_source_sending))
+	if (!status && is_sending(s) && fault_hit(FAULT_move_source_sending))
 		status = -EIO;
 	if (status)
 		send_failed(s, status);

@@ -60,8 +60,9 @@ static void on_chunk(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const
 
 	(void)conn;
 	if (t && t->state == TARGET_RECEIVING)
-		r = fault_hit(FAULT_move_target_receiving) ? -EIO :
-							     images_write(t->images_path, req->file, req->off, req->data.p, req->data.len);
+		r = fault_hit(FAULT_move_target_receiving);
+	if (!r)
+		r = images_write(t->images_path, req->file, req->off, req->data.p, req->data.len);
 	rpc_reply(rq, r, NULL);
 }
 

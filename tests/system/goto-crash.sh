@@ -51,20 +51,31 @@ is_clean()
 }
 is_over() { (($(count node1) + $(count node2) == 0)); }
 
+begin()
+{
+	rm -f "$work"/log.* "$work"/file.* "$work"/said
+	on node1 sh -c "cd $work && setsid -f $build/tests/migrate/move_file 8 </dev/null >said 2>&1"
+	sleep 0.5
+	pid=$(on node1 pgrep -x move_file)
+}
+
 strike() # POINT NODE WHERE-IT-ENDS
 {
 	local point=$1 node=$2 at=$3 pid
 	step "$node killed at $point: it stays or goes on, on $at"
-	rm -f "$work"/log.* "$work"/file.* "$work"/said
 	stop_migrated "$node"
 	migrated "$node" "$point:kill"
-	on node1 sh -c "cd $work && setsid -f $build/tests/migrate/move_file 8 </dev/null >said 2>&1"
-	sleep 0.5
-	pid=$(on node1 pgrep -x move_file)
+	begin
 	ON_LIMIT=4 on node1 "$build/cli/cfs" migrate "$pid" node2 2>/dev/null && fail "the move said it worked"
 	eventually 5 "the fault strikes" is_dead "$node"
 	migrated "$node"
 	eventually 10 "one copy runs, on $at" runs_at "$at"
+	finish
+}
+
+# What it did, and what the move left.
+finish()
+{
 	eventually 15 "it ends" is_over
 	must_be "its own verdict" "$(cat "$work/said")" PASS
 	[[ -z $(uniq -d "$work"/log.*) ]] || fail "it did work twice: $(uniq -d "$work"/log.* | head -n 3)"
@@ -86,3 +97,25 @@ strike move_source_voted node1 node1
 strike move_source_decided node1 node2
 strike move_target_restored node2 node1
 strike move_target_resumed node2 node2
+
+# In the order in which they strike, each once.
+undo()
+{
+	local pid
+	step "five moves fail, each at another point, and are undone; the sixth is good"
+	stop_migrated node1
+	stop_migrated node2
+	migrated node1 move_source_sending:fail=5,move_source_frozen:fail=5,move_source_voted:fail=5
+	migrated node2 move_target_receiving:fail=28,move_target_restored:fail=5
+	begin
+	must_fail "No space left" on node1 "$build/cli/cfs" migrate "$pid" node2
+	must_fail "sending to node2" on node1 "$build/cli/cfs" migrate "$pid" node2
+	must_fail "fault point" on node1 "$build/cli/cfs" migrate "$pid" node2
+	must_fail "cannot keep the copy" on node1 "$build/cli/cfs" migrate "$pid" node2
+	must_fail "fault point" on node1 "$build/cli/cfs" migrate "$pid" node2
+	runs_at node1 || fail "it does not run on"
+	on node1 "$build/cli/cfs" migrate "$pid" node2 || fail "the sixth move"
+	runs_at node2 || fail "it does not run on node2"
+	finish
+}
+undo

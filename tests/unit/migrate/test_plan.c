@@ -1,6 +1,7 @@
 /* Why a process cannot move: descriptors by what /proc says of them, and whole processes of our own. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,7 +113,8 @@ struct subject {
 	struct reasons reasons;
 };
 
-enum what { NOTHING, PIPE_OUT, PIPE_WITHIN, UNIX_OUT, UNIX_WITHIN, UNIX_LISTEN, TCP, LOCAL_FILE, DELETED_CWD, EVENTFD };
+enum what { NOTHING, PIPE_OUT, PIPE_WITHIN, UNIX_OUT, UNIX_WITHIN, UNIX_LISTEN, TCP, LOCAL_FILE, DELETED_CWD, EVENTFD, PIDFD_OUT,
+	    PIDFD_OWN, UNIX_NAMED, ONE_CPU, FILE_SHARED, FILE_OWN };
 
 static int local_file(void)
 {
@@ -125,6 +128,7 @@ static void hold(enum what what, const int pipe_out[2], const int unix_out[2])
 {
 	char dir[] = "/tmp/cfs-plan.XXXXXX";
 	struct sockaddr sa = { .sa_family = AF_UNIX };
+	cpu_set_t one;
 	int p[2];
 
 	if (what != PIPE_OUT) {
@@ -149,6 +153,16 @@ static void hold(enum what what, const int pipe_out[2], const int unix_out[2])
 			rmdir(dir);
 		break;
 	case EVENTFD: eventfd(0, 0); break;
+	case PIDFD_OUT: syscall(SYS_pidfd_open, getppid(), 0); break;
+	case PIDFD_OWN: syscall(SYS_pidfd_open, getpid(), 0); break;
+	case UNIX_NAMED: bind(socket(AF_UNIX, SOCK_DGRAM, 0), &sa, sizeof(sa.sa_family)); break;
+	case ONE_CPU:
+		CPU_ZERO(&one);
+		CPU_SET((size_t)sched_getcpu(), &one);
+		sched_setaffinity(0, sizeof(one), &one);
+		break;
+	case FILE_OWN: open("/etc/passwd", O_RDONLY); break;
+	case FILE_SHARED: /* the parent has it, too */
 	case NOTHING:
 	case PIPE_OUT:
 	case UNIX_OUT: break;
@@ -156,9 +170,9 @@ static void hold(enum what what, const int pipe_out[2], const int unix_out[2])
 }
 
 /* Closes everything that the test's runner left open: only what is meant counts. */
-static void child(enum what what, const int pipe_out[2], const int unix_out[2], int ready)
+static void child(enum what what, const int pipe_out[2], const int unix_out[2], int ready, int file)
 {
-	int keep[] = { pipe_out[0], pipe_out[1], unix_out[0], unix_out[1], ready };
+	int keep[] = { pipe_out[0], pipe_out[1], unix_out[0], unix_out[1], ready, what == FILE_SHARED ? file : ready };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (int fd = 0; fd < 256; fd++) {
@@ -178,7 +192,7 @@ static void child(enum what what, const int pipe_out[2], const int unix_out[2], 
 static void plan_of(enum what what, struct subject *s)
 {
 	struct plan_conf conf = { .cfs_type = "none", .pidns = tree_namespace(getpid(), "pid"), .mntns = tree_namespace(getpid(), "mnt") };
-	int pipe_out[2], unix_out[2], ready[2];
+	int pipe_out[2], unix_out[2], ready[2], file = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
 	char c;
 
 	memset(s, 0, sizeof(*s));
@@ -186,12 +200,13 @@ static void plan_of(enum what what, struct subject *s)
 	s->pid = fork();
 	cr_assert_geq(s->pid, 0);
 	if (s->pid == 0)
-		child(what, pipe_out, unix_out, ready[1]);
+		child(what, pipe_out, unix_out, ready[1], file);
 	close(ready[1]);
 	cr_expect_eq(read(ready[0], &c, 1), 0);
 	cr_assert_eq(tree_read(&s->tree, s->pid), 0);
 	cr_assert_eq(plan_check(&conf, &s->tree, &s->reasons), 0);
 	close(ready[0]);
+	close(file);
 	for (int i = 0; i < 2; i++) {
 		close(pipe_out[i]);
 		close(unix_out[i]);
@@ -233,7 +248,8 @@ Test(plan, processes, .timeout = 30)
 	} cases[] = {
 		{ NOTHING, NULL },	 { PIPE_OUT, "pipe fd" },	  { PIPE_WITHIN, NULL },	   { UNIX_OUT, "ext-unix-socket fd" },
 		{ UNIX_WITHIN, NULL },	 { UNIX_LISTEN, "ext-unix-socket" }, { TCP, "socket fd" },	   { LOCAL_FILE, "gone-file fd" },
-		{ DELETED_CWD, "gone-file cwd" }, { EVENTFD, NULL },
+		{ DELETED_CWD, "gone-file cwd" }, { EVENTFD, NULL },		  { PIDFD_OUT, "pidfd fd" },	   { PIDFD_OWN, NULL },
+		{ UNIX_NAMED, "has a name" },	 { FILE_SHARED, "shared-offset fd" }, { FILE_OWN, NULL },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -250,6 +266,39 @@ Test(plan, processes, .timeout = 30)
 			cr_expect_str_eq(text, "", "case %d", (int)cases[i].what);
 		subject_end(&s);
 	}
+}
+
+Test(plan, cpu_affinity_is_named, .timeout = 30)
+{
+	struct subject s;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		cr_skip_test("needs two CPUs");
+	plan_of(ONE_CPU, &s);
+	cr_expect(s.reasons.text && strstr(s.reasons.text, "cpu-affinity of thread"), "%s", s.reasons.text);
+	subject_end(&s);
+}
+
+Test(plan, a_child_of_vfork_that_lingers_is_named, .timeout = 30)
+{
+	struct plan_conf conf = { .cfs_type = "none", .pidns = tree_namespace(getpid(), "pid"), .mntns = tree_namespace(getpid(), "mnt") };
+	struct subject s = { .pid = fork() };
+
+	if (s.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (vfork() == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				syscall(SYS_pause);
+		}
+		_exit(0);
+	}
+	usleep(100000);
+	cr_assert_eq(tree_read(&s.tree, s.pid), 0);
+	cr_assert_eq(s.tree.nr, 2);
+	cr_assert_eq(plan_check(&conf, &s.tree, &s.reasons), 0);
+	cr_expect(s.reasons.text && strstr(s.reasons.text, "vfork of"), "%s", s.reasons.text ? s.reasons.text : "nothing");
+	subject_end(&s);
 }
 
 Test(plan, foreign_namespaces_are_named, .timeout = 30)

@@ -524,3 +524,9 @@ uint32_t jobs_away_node(const struct jobs *jobs, uint32_t cpid)
 	HASH_FIND(hh, jobs->away, &cpid, sizeof(cpid), e);
 	return e ? e->node : 0;
 }
+
+void jobs_each_away(const struct jobs *jobs, void (*fn)(void *ctx, uint32_t cpid), void *ctx)
+{
+	for (const struct away_entry *e = jobs->away; e; e = e->hh.next)
+		fn(ctx, e->cpid);
+}

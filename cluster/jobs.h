@@ -84,5 +84,7 @@ const struct job *jobs_by_pidns(const struct jobs *jobs, uint64_t pidns);
 const struct job *jobs_by_id(const struct jobs *jobs, const char *id);
 /* The node a process of this cluster pid left to, 0 when it did not leave from here. */
 uint32_t jobs_away_node(const struct jobs *jobs, uint32_t cpid);
+/* Every cluster pid that left from here. */
+void jobs_each_away(const struct jobs *jobs, void (*fn)(void *ctx, uint32_t cpid), void *ctx);
 
 #endif

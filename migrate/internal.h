@@ -18,6 +18,7 @@
 
 #define REASON_MAX 1024
 
+struct hold;
 struct peer;
 struct source;
 struct target;
@@ -63,6 +64,11 @@ void guest_keep(struct guest *g, uint64_t move, uint32_t source, jobctl_done don
 void guests_adopt(struct service *svc);
 /* A job ended or moved: tells its home (node 0: ended, and everybody is told). */
 void guest_announce(struct service *svc, const char *id, uint32_t home, uint32_t node, const uint32_t *cpids, size_t nr);
+
+/* ---- numbers of processes that went elsewhere (holds.c) ---- */
+
+/* Keeps those that are in use, lets the others go. */
+void holds_update(struct service *svc);
 
 /* ---- peers (peer.c) ---- */
 
@@ -124,6 +130,7 @@ struct service {
 	struct guest *guests;
 	struct source *sources;
 	struct target *targets;
+	struct hold *holds;
 	uv_timer_t tick;
 	size_t adopting; /* cfs-jobs that have not said yet what they are */
 };

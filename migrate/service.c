@@ -312,6 +312,7 @@ static void on_tick(uv_timer_t *timer)
 
 	sources_tick(svc);
 	targets_tick(svc);
+	holds_update(svc);
 }
 
 static int make_dirs(struct service *svc)

@@ -212,6 +212,15 @@ static int scan_one(struct local *l, struct pidmap *map, uint32_t pid, uint32_t 
 	return scan_put(out, &p);
 }
 
+/* One whose cluster pid is another process's: of one that left (the original, which ends; then its number, kept by
+   cfs-migrated), or that came back under another number. */
+static bool is_elsewhere(const struct local *l, struct pidmap *map, uint32_t pid)
+{
+	uint32_t cpid = pidmap_cpid(map, pid);
+
+	return pidmap_pid(map, cpid) != pid || (!pidmap_guest(map, pid) && jobs_away_node(l->jobs, cpid));
+}
+
 int local_scan(struct local *l, uint32_t files, uint32_t after, size_t max_bytes, struct wire_writer *out,
 	       uint32_t *ret_next)
 {
@@ -224,7 +233,7 @@ int local_scan(struct local *l, uint32_t files, uint32_t after, size_t max_bytes
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < nr && !r && !next; i++) {
-		if (pids[i] <= after)
+		if (pids[i] <= after || is_elsewhere(l, &map, pids[i]))
 			continue;
 		r = scan_one(l, &map, pids[i], files, out);
 		if (out->len - start >= max_bytes && i + 1 < nr)

@@ -81,6 +81,24 @@ done
 
 ended() { ! on node1 pgrep -x "$1" >/dev/null; }
 
+step "the number of a process that left is not given away"
+number_is_kept() { [[ $(on node1 cat "/proc/$1/comm") == cfs-moved ]]; }
+number_is_free() { ! on node1 test -e "/proc/$1"; }
+new_pid() { on node1 sh -c "echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid; sh -c 'echo \$\$'"; }
+on node1 sh -c "cd /cluster/w && setsid -f $bin/lib/ticker 1 /cluster/w/gap.n </dev/null >/dev/null 2>&1"
+pid=$(on node1 pgrep -xn ticker)
+goto node1 "$pid" node3
+eventually 5 "node1 keeps number $pid" number_is_kept "$pid"
+[[ $(new_pid "$pid") != "$pid" ]] || fail "another process got number $pid"
+must_be "its lines in ps" "$(on node2 globalview ps -eo pid,comm | grep -c "^ *$(cpid node1 "$pid") ")" 1
+on node1 pkill -KILL -x cfs-migrated
+eventually 10 "its successor keeps it, too" number_is_kept "$pid"
+goto node2 "$(cpid node1 "$pid")" node1
+must_be "its lines in ps" "$(on node2 globalview ps -eo pid,comm | grep -c "^ *$(cpid node1 "$pid") ")" 1
+number_is_kept "$pid" || fail "number $pid is not kept while the process is back"
+on node1 pkill -TERM -x ticker
+eventually 5 "the number is free again" number_is_free "$pid"
+
 for kind in io_uring device tty socket local-file pidfd shared-offset shared-map ext-unix-socket cpu-affinity ptraced vfork \
 	zombie-leader capability; do
 	step "refused: $kind"

@@ -104,10 +104,16 @@ Test(jobs, ids_cannot_leave_the_directory)
 	}
 }
 
+static void add_cpid(void *ctx, uint32_t cpid)
+{
+	*(uint32_t *)ctx += cpid;
+}
+
 Test(jobs, reader_sees_every_change)
 {
 	uint32_t cpids[] = { cpid_make(1, 10), cpid_make(1, 11) };
 	struct away away = { .id = "1-10", .node = 3, .nr_cpids = 2, .cpids = cpids };
+	uint32_t sum = 0;
 	struct job job = own_job(NULL, 0);
 	struct jobs *jobs;
 
@@ -124,6 +130,8 @@ Test(jobs, reader_sees_every_change)
 	cr_assert_eq(jobs_by_id(jobs, "1-77")->moves, 3u);
 	cr_assert_null(jobs_by_id(jobs, "1-78"));
 	cr_assert_eq(jobs_away_node(jobs, cpids[1]), 3u);
+	jobs_each_away(jobs, add_cpid, &sum);
+	cr_assert_eq(sum, cpids[0] + cpids[1]);
 
 	/* straight after: within the grain of the directory's time */
 	away.node = 2;

@@ -29,7 +29,7 @@ static void cleanup_json(json_t **j)
 }
 #define _cleanup_json_ __attribute__((cleanup(cleanup_json)))
 
-static bool id_is_valid(const char *id)
+bool job_id_is_valid(const char *id)
 {
 	size_t len = strlen(id);
 
@@ -128,7 +128,7 @@ static int file_write(const char *state_dir, const char *sub, const char *id, js
 	_cleanup_free_ char *text = NULL;
 	int r;
 
-	if (!id_is_valid(id))
+	if (!job_id_is_valid(id))
 		return -EINVAL;
 	if (!object)
 		return -ENOMEM;
@@ -145,7 +145,7 @@ static int file_remove(const char *state_dir, const char *sub, const char *id)
 	char path[4096];
 	int n;
 
-	if (!id_is_valid(id))
+	if (!job_id_is_valid(id))
 		return -EINVAL;
 	n = snprintf(path, sizeof(path), "%s/%s/%s.json", state_dir, sub, id);
 	if (n < 0 || (size_t)n >= sizeof(path))
@@ -215,7 +215,7 @@ static int get_id(const json_t *object, char ret_id[JOB_ID_MAX])
 {
 	const char *id = json_string_value(json_object_get(object, "id"));
 
-	if (!id || !id_is_valid(id))
+	if (!id || !job_id_is_valid(id))
 		return -EBADMSG;
 	memcpy(ret_id, id, strlen(id) + 1);
 	return 0;
@@ -228,7 +228,7 @@ static int file_read(const char *state_dir, const char *sub, const char *id, jso
 	json_t *object;
 	int n;
 
-	if (!id_is_valid(id))
+	if (!job_id_is_valid(id))
 		return -EINVAL;
 	n = snprintf(path, sizeof(path), "%s/%s/%s.json", state_dir, sub, id);
 	if (n < 0 || (size_t)n >= sizeof(path))

@@ -21,6 +21,7 @@
 #ifndef CFS_CLUSTER_JOBS_H
 #define CFS_CLUSTER_JOBS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -53,6 +54,7 @@ struct away {
 	uint32_t *cpids; /* owned: the processes that went */
 };
 
+bool job_id_is_valid(const char *id);
 void job_release(struct job *job);
 void away_release(struct away *away);
 

@@ -49,6 +49,9 @@ int cgroup_of(pid_t pid, char ret_dir[CGROUP_PATH_MAX])
 	fclose(f);
 	if (n < 0)
 		return -ENOENT;
+	/* A record that cannot be read again (record.c) would be no decision. */
+	if (strpbrk(ret_dir, " \t\n"))
+		return -EINVAL;
 	return n < CGROUP_PATH_MAX - 64 ? 0 : -ENAMETOOLONG;
 }
 

@@ -71,6 +71,9 @@ int guest_spawn(struct service *svc, const char *id, uint32_t home, uint32_t mov
 	pid_t pid;
 	int r;
 
+	/* It may come from another node, and is a part of paths from here on. */
+	if (!job_id_is_valid(id))
+		return -EINVAL;
 	if (guest_by_id(svc, id))
 		return -EEXIST;
 	g = guest_new(svc, id, moves);

@@ -82,7 +82,7 @@ done
 ended() { ! on node1 pgrep -x "$1" >/dev/null; }
 
 step "the number of a process that left is not given away"
-number_is_kept() { [[ $(on node1 cat "/proc/$1/comm") == cfs-moved ]]; }
+number_is_kept() { [[ $(on node1 cat "/proc/$1/comm" 2>/dev/null) == cfs-moved ]]; }
 number_is_free() { ! on node1 test -e "/proc/$1"; }
 new_pid() { on node1 sh -c "echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid; sh -c 'echo \$\$'"; }
 on node1 sh -c "cd /cluster/w && setsid -f $bin/lib/ticker 1 /cluster/w/gap.n </dev/null >/dev/null 2>&1"

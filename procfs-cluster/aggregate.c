@@ -59,6 +59,16 @@ uint64_t aggregate_btime(struct text stat)
 	return t;
 }
 
+unsigned aggregate_cpus(struct text stat)
+{
+	struct text line, key;
+	unsigned n = 0;
+
+	while (text_line(&stat, &line))
+		n += text_word(&line, &key) && is_cpu_line(key);
+	return n;
+}
+
 int aggregate_stat(const struct aggregate_part *parts, size_t nr, struct wire_writer *out)
 {
 	uint64_t btime = 0;

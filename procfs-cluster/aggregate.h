@@ -32,5 +32,7 @@ int aggregate_version(const struct aggregate_part *parts, size_t nr, struct wire
 aggregate_fn aggregate_of(unsigned node_file);
 /* btime of a node's stat, seconds since the epoch; 0 when there is none. */
 uint64_t aggregate_btime(struct text stat);
+/* How many processors a node's stat has. */
+unsigned aggregate_cpus(struct text stat);
 
 #endif

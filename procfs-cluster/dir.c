@@ -22,9 +22,9 @@ struct dir {
 	struct show show;  /* fd, task */
 	struct scan *scan; /* the root */
 	struct snapshot *snapshot;
+	size_t nr_fixed; /* fixed names below it */
 	uint32_t *numbers;
 	size_t nr_numbers;
-	uint32_t wanted; /* of a lookup */
 };
 
 static bool is_file_of_process(const struct tree_node *node)
@@ -85,6 +85,8 @@ static struct dir *dir_new(struct procfs *fs, fuse_req_t req, const struct tree_
 	d->fs = fs;
 	d->node = *node;
 	d->req = req;
+	while (tree_child_at(node->id, d->nr_fixed))
+		d->nr_fixed++;
 	wire_writer_init(&d->show.out);
 	return d;
 }
@@ -158,6 +160,7 @@ static void list(struct dir *d, const struct tree_node *node, void (*done)(void 
 	d->show.fs = d->fs;
 	d->show.node = *node;
 	d->show.uid = fuse_req_ctx(d->req)->uid;
+	d->show.gid = fuse_req_ctx(d->req)->gid;
 	d->show.caller = (uint32_t)fuse_req_ctx(d->req)->pid;
 	d->show.done = done;
 	d->show.ctx = d;
@@ -253,7 +256,6 @@ static bool entry_at(const struct dir *d, size_t index, struct listed_entry *ret
 	const struct tree_entry *self = tree_entry(d->node.id), *e;
 	struct tree_node node = d->node;
 	char buf[16];
-	size_t nr_fixed = 0;
 
 	if (index < 2) {
 		node.id = index ? self->parent : self->id;
@@ -262,16 +264,14 @@ static bool entry_at(const struct dir *d, size_t index, struct listed_entry *ret
 		return true;
 	}
 	index -= 2;
-	e = tree_child_at(self->id, index);
-	if (e) {
+	if (index < d->nr_fixed) {
+		e = tree_child_at(self->id, index);
 		node.id = e->id;
 		*ret = (struct listed_entry){ node, "" };
 		snprintf(ret->name, sizeof(ret->name), "%s", e->name);
 		return true;
 	}
-	while (tree_child_at(self->id, nr_fixed))
-		nr_fixed++;
-	index -= nr_fixed;
+	index -= d->nr_fixed;
 	if (index >= d->nr_numbers)
 		return false;
 	e = tree_child_of_kind(self->id, self->id == TREE_NODES ? '@' : '#');

@@ -40,6 +40,7 @@ static struct file *file_new(struct procfs *fs, fuse_req_t req, const struct tre
 	f->show.fs = fs;
 	f->show.node = *node;
 	f->show.uid = fuse_req_ctx(req)->uid;
+	f->show.gid = fuse_req_ctx(req)->gid;
 	f->show.caller = (uint32_t)fuse_req_ctx(req)->pid;
 	f->show.ctx = f;
 	f->req = req;

@@ -28,6 +28,7 @@ int local_new(const struct local_conf *conf, struct local **ret_local)
 		return -ENOMEM;
 	wire_writer_init(&l->raw);
 	wire_writer_init(&l->cooked);
+	wire_writer_init(&l->thread);
 	l->node = conf->node_id;
 	l->proc_fd = open(conf->proc_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = l->proc_fd < 0 ? -errno : jobs_new(conf->state_dir, &l->jobs);
@@ -48,6 +49,7 @@ void local_free(struct local *l)
 	jobs_free(l->jobs);
 	wire_writer_release(&l->raw);
 	wire_writer_release(&l->cooked);
+	wire_writer_release(&l->thread);
 	free(l);
 }
 
@@ -175,6 +177,20 @@ int local_cook(struct local *l, const char *path, unsigned flags, size_t max, re
 	return (flags & PF_STAT ? rewrite_stat : rewrite_status)(local_text(&l->raw), map, map_ctx, out);
 }
 
+/* One file of a record, onto l->cooked. */
+static int scan_file(struct local *l, struct pidmap *map, uint32_t pid, unsigned n)
+{
+	const struct proc_file_info *info = proc_file_info(n);
+	char path[64];
+
+	if (n == PROC_FILE_task)
+		return local_threads(l, map, pid, &l->cooked);
+	snprintf(path, sizeof(path), "%u/%s", pid, info->name);
+	if (info->flags & PF_LINK)
+		return procdir_readlink(l->proc_fd, path, &l->cooked);
+	return local_cook(l, path, info->flags, BULK_FILE_MAX, pidmap_cpid, map, &l->cooked);
+}
+
 static int scan_one(struct local *l, struct pidmap *map, uint32_t pid, uint32_t files, struct wire_writer *out)
 {
 	struct scan_proc p = { .pid = pid, .cpid = pidmap_cpid(map, pid) };
@@ -185,24 +201,21 @@ static int scan_one(struct local *l, struct pidmap *map, uint32_t pid, uint32_t 
 	if (r < 0)
 		return 0;
 	l->cooked.len = 0;
+	l->cooked.err = 0;
 	for (unsigned n = 0; n < SCAN_FILES_MAX; n++) {
 		const struct proc_file_info *info = proc_file_info(n);
-		char path[64];
 
 		if (!(files & 1u << n) || !info->name || !(info->flags & PF_BULK))
 			continue;
-		snprintf(path, sizeof(path), "%u/%s", pid, info->name);
-		r = info->flags & PF_DIR ?
-			    local_list(l, map, pid, n, &l->cooked) :
-			    local_cook(l, path, info->flags, BULK_FILE_MAX, pidmap_cpid, map, &l->cooked);
+		r = scan_file(l, map, pid, n);
 		if (r == -ENOMEM)
 			return r;
-		if (r == -EFBIG)
-			continue;
 		if (r == -ENOENT && n == PROC_FILE_stat)
 			return 0;
 		if (r < 0)
 			l->cooked.len = p.nr_files ? ends[p.nr_files - 1] : 0;
+		if (r == -EFBIG)
+			continue;
 		p.files[p.nr_files].number = (uint8_t)n;
 		p.files[p.nr_files].state = r < 0 ? (uint8_t)scan_state_of(r) : SCAN_DATA;
 		ends[p.nr_files++] = l->cooked.len;

@@ -37,9 +37,9 @@ int local_scan(struct local *l, uint32_t files, uint32_t after, size_t max_bytes
 	       uint32_t *ret_next);
 /* Appends the node's files of the mask. */
 int local_node(struct local *l, uint32_t node_files, struct wire_writer *out);
-/* A file, link or directory listing below a process, for a caller UID. PATH: "stat", "fd", "fd/3", "task/<tid>/stat".
+/* A file, link or directory listing below a process, for a caller UID, GID. PATH: "stat", "fd", "fd/3", "task/<tid>/stat".
    -ESRCH: not here; -ENOENT: not a file that is served; -EACCES; what read(2) says. */
-int local_read(struct local *l, uint32_t cpid, uint32_t uid, const char *path, struct wire_writer *out);
+int local_read(struct local *l, uint32_t cpid, uint32_t uid, uint32_t gid, const char *path, struct wire_writer *out);
 /* -ESRCH: neither here nor known to have left from here. */
 int local_where(struct local *l, uint32_t cpid, struct local_place *ret_place);
 /*

@@ -4,10 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/bytes.h"
 #include "common/cleanup.h"
 #include "procfs-cluster/files.h"
 #include "procfs-cluster/local_internal.h"
 #include "procfs-cluster/procdir.h"
+
+/* A process with more threads than fit is left out of scans; its threads are read one by one. */
+#define THREADS_MAX (1u << 20)
 
 /* A path below a process, taken apart. */
 struct place {
@@ -40,7 +44,7 @@ static int file_by_text(struct text name)
 
 static int place_parse(const char *path, struct place *ret)
 {
-	static const struct proc_file_info descriptor = { "fd", 0700, PF_LINK | PF_OWNER }, info = { "fdinfo", 0400, PF_OWNER };
+	static const struct proc_file_info descriptor = { "fd", 0700, PF_LINK | PF_OWNER }, info = { "fdinfo", 0444, PF_OWNER };
 	struct text rest = text_of(path, strlen(path)), name;
 	struct place p = { .dir = PROC_FILE_NR };
 	uint64_t number;
@@ -60,7 +64,7 @@ static int place_parse(const char *path, struct place *ret)
 			p.info = n == PROC_FILE_fd ? &descriptor : &info;
 		} else {
 			n = take_name(&rest, &name) ? file_by_text(name) : -ENOENT;
-			if (n < 0 || proc_file_info((unsigned)n)->flags & (PF_DIR | PF_LINK))
+			if (n < 0 || !(proc_file_info((unsigned)n)->flags & PF_THREAD))
 				return -ENOENT;
 			p.info = proc_file_info((unsigned)n);
 		}
@@ -118,6 +122,48 @@ int local_list(struct local *l, struct pidmap *map, uint32_t pid, unsigned dir, 
 	return r;
 }
 
+/*
+ * Onto OUT a record (scan.h) for each thread, with the files that ps and top want of them; an only thread has none, for
+ * they are the process's.
+ */
+int local_threads(struct local *l, struct pidmap *map, uint32_t pid, struct wire_writer *out)
+{
+	static const unsigned wanted[] = { PROC_FILE_stat, PROC_FILE_status };
+	_cleanup_free_ uint32_t *tids = NULL;
+	size_t nr, start = out->len;
+	char path[64];
+	int r;
+
+	snprintf(path, sizeof(path), "%u/task", pid);
+	r = procdir_numbers(l->proc_fd, path, &tids, &nr);
+	for (size_t i = 0; i < nr && !r; i++) {
+		struct scan_proc t = { .pid = tids[i], .cpid = local_thread_cpid(l, map, pid, tids[i]) };
+		struct thread_map thread = { map, t.pid, t.cpid };
+		size_t ends[ARRAY_LEN(wanted) + 1] = { 0 };
+
+		l->thread.len = 0;
+		l->thread.err = 0;
+		for (unsigned k = 0; nr > 1 && k < ARRAY_LEN(wanted); k++) {
+			const struct proc_file_info *info = proc_file_info(wanted[k]);
+
+			snprintf(path, sizeof(path), "%u/task/%u/%s", pid, t.pid, info->name);
+			if (local_cook(l, path, info->flags, LOCAL_FILE_MAX, thread_map_cpid, &thread, &l->thread) < 0)
+				break;
+			t.files[t.nr_files].number = (uint8_t)wanted[k];
+			ends[++t.nr_files] = l->thread.len;
+		}
+		for (unsigned k = 0; k < t.nr_files; k++)
+			t.files[k].text = text_of(l->thread.buf + ends[k], ends[k + 1] - ends[k]);
+		/* one that has ended meanwhile */
+		if (nr > 1 && t.nr_files < ARRAY_LEN(wanted))
+			continue;
+		r = scan_put(out, &t);
+		if (!r && out->len - start > THREADS_MAX)
+			r = -EFBIG;
+	}
+	return r;
+}
+
 /* The thread whose cluster pid ends in the same pid bits: a node's part cannot be told in an inode number. */
 static int find_thread(struct local *l, struct pidmap *map, uint32_t pid, uint32_t number, struct thread_map *ret)
 {
@@ -169,7 +215,7 @@ static int read_place(struct local *l, struct pidmap *map, uint32_t pid, const s
 	return local_cook(l, path, p->info->flags, LOCAL_FILE_MAX, pidmap_cpid, map, out);
 }
 
-int local_read(struct local *l, uint32_t cpid, uint32_t uid, const char *path, struct wire_writer *out)
+int local_read(struct local *l, uint32_t cpid, uint32_t uid, uint32_t gid, const char *path, struct wire_writer *out)
 {
 	struct scan_proc who;
 	struct place place;
@@ -184,10 +230,9 @@ int local_read(struct local *l, uint32_t cpid, uint32_t uid, const char *path, s
 		return r;
 	pid = local_find(l, &map, cpid);
 	r = pid ? local_owners(l, pid, &who) : -ESRCH;
-	/* A process that is not dumpable has files of root's: as strict as the kernel's ptrace rule. */
-	if (!r && place.info->flags & PF_OWNER && uid && uid != who.file_uid)
-		r = -EACCES;
-	if (!r)
+	if (!r && !proc_may_read(place.info->flags, uid, gid, who.file_uid, who.file_gid))
+		r = place.info->flags & PF_ZERO ? text_put(out, "0", 1) : -EACCES;
+	else if (!r)
 		r = read_place(l, &map, pid, &place, out);
 	pidmap_release(&map);
 	return r;

@@ -16,6 +16,7 @@ struct local {
 	struct jobs *jobs;
 	struct wire_writer raw;	   /* a file as the kernel has it */
 	struct wire_writer cooked; /* the files of one record */
+	struct wire_writer thread; /* of one thread */
 };
 
 /* What a writer holds, borrowed. */
@@ -33,6 +34,8 @@ int local_cook(struct local *l, const char *path, unsigned flags, size_t max, re
 	       struct wire_writer *out);
 /* The names of the process's directory DIR (fd, fdinfo, task), each ended by NUL. */
 int local_list(struct local *l, struct pidmap *map, uint32_t pid, unsigned dir, struct wire_writer *out);
+/* The threads of a process, as scans have them. -EFBIG: too many. */
+int local_threads(struct local *l, struct pidmap *map, uint32_t pid, struct wire_writer *out);
 /* Threads have pids of their own; those of a guest are named as its job says. */
 uint32_t local_thread_cpid(struct local *l, const struct pidmap *map, uint32_t pid, uint32_t tid);
 

@@ -120,10 +120,17 @@ static void end(struct question *q, int status, const struct ident *id)
 	free(q);
 }
 
+static void ask_next(struct question *q, int status);
+
 static void ask(struct question *q, uint32_t node)
 {
+	uint32_t timeout_ms = nodes_patience(q->locator->nodes, node, WHERE_TIMEOUT_MS);
+
 	q->node = node;
-	remote_call(q->locator->remote, node, MSG_proc_where, &q->req, WHERE_TIMEOUT_MS, answered, q);
+	if (timeout_ms)
+		remote_call(q->locator->remote, node, MSG_proc_where, &q->req, timeout_ms, answered, q);
+	else
+		ask_next(q, -EHOSTUNREACH);
 }
 
 /* The node asked does not have it: whom to ask next? */
@@ -159,6 +166,7 @@ static void answered(void *ctx, int status, const void *rep)
 	const struct msg_proc_where_rep *w = rep;
 	struct question *q = ctx;
 
+	nodes_heard(q->locator->nodes, q->node, status);
 	if (!status && w->node == q->node && w->pid) {
 		struct ident id = { q->req.cpid, w->node, w->pid, w->uid, w->gid, w->file_uid, w->file_gid };
 

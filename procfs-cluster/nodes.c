@@ -11,6 +11,8 @@
 
 /* pgrep reads uptime once for every process. All else is read afresh: top takes the difference of two looks at stat. */
 #define UPTIME_FRESH_MS 100u
+#define PROBE_MS 100u
+#define PROBE_EVERY_MS 1000u
 
 struct node_file_copy {
 	char *p;
@@ -20,8 +22,9 @@ struct node_file_copy {
 
 struct node_info {
 	uint32_t id;
-	uint64_t silent_until_ms;
+	uint64_t silent_until_ms, probed_ms;
 	uint64_t btime;
+	unsigned cpus;
 	struct node_file_copy files[NODE_FILE_NR];
 };
 
@@ -109,6 +112,8 @@ void nodes_heard(struct nodes *n, uint32_t id, int status)
 		log_warn("proc", "node %u does not answer: its processes are left out", id);
 	else if (!silent && info->silent_until_ms)
 		log_info("proc", "node %u answers again", id);
+	if (silent && !info->silent_until_ms)
+		info->probed_ms = uv_now(n->host->loop);
 	info->silent_until_ms = silent ? uv_now(n->host->loop) + NODES_SILENT_MS : 0;
 }
 
@@ -117,6 +122,28 @@ bool nodes_is_silent(struct nodes *n, uint32_t id)
 	const struct node_info *info = get_info(n, id);
 
 	return info && info->silent_until_ms > uv_now(n->host->loop);
+}
+
+/* The kernel takes it from two clocks and rounds: a second more or less is no news, and start times would jump with it. */
+static void learn_boot(struct node_info *info, uint64_t btime)
+{
+	uint64_t apart = btime > info->btime ? btime - info->btime : info->btime - btime;
+
+	if (btime && apart > 1)
+		info->btime = btime;
+}
+
+uint32_t nodes_patience(struct nodes *n, uint32_t id, uint32_t timeout_ms)
+{
+	uint64_t now = uv_now(n->host->loop);
+	struct node_info *info = get_info(n, id);
+
+	if (!info || info->silent_until_ms <= now)
+		return timeout_ms;
+	if (now - info->probed_ms < PROBE_EVERY_MS)
+		return 0;
+	info->probed_ms = now;
+	return PROBE_MS;
 }
 
 static void store(struct nodes *n, struct node_info *info, unsigned number, struct text t)
@@ -129,8 +156,10 @@ static void store(struct nodes *n, struct node_info *info, unsigned number, stru
 	memcpy(p, t.p, text_len(t));
 	free(f->p);
 	*f = (struct node_file_copy){ p, text_len(t), uv_now(n->host->loop) };
-	if (number == NODE_FILE_stat && aggregate_btime(t))
-		info->btime = aggregate_btime(t);
+	if (number == NODE_FILE_stat) {
+		learn_boot(info, aggregate_btime(t));
+		info->cpus = aggregate_cpus(t);
+	}
 }
 
 void nodes_load(struct nodes *n, uint32_t id, const void *packed, size_t len)
@@ -247,4 +276,16 @@ int64_t nodes_ticks(struct nodes *n, uint32_t id)
 		if (n->info[i]->btime && !n->info[i]->silent_until_ms && n->info[i]->btime < first)
 			first = n->info[i]->btime;
 	return (int64_t)(info->btime - first) * n->ticks_per_s;
+}
+
+unsigned nodes_first_cpu(struct nodes *n, uint32_t id)
+{
+	uint32_t ids[CONFIG_NODES_MAX];
+	size_t nr = nodes_to_ask(n, ids);
+	unsigned first = 0;
+
+	/* As they are joined into the cluster's stat: by ascending id. */
+	for (size_t i = 0; i < nr && ids[i] < id; i++)
+		first += get_info(n, ids[i])->cpus;
+	return first;
 }

@@ -27,6 +27,9 @@ void nodes_heard(struct nodes *n, uint32_t id, int status);
 
 /* True for one that was silent and is not to be asked yet. */
 bool nodes_is_silent(struct nodes *n, uint32_t id);
+/* For how long a single question may wait for the node: TIMEOUT_MS, or when it is silent a moment once a second, to see
+   whether it is back, and else 0: who reads many files one by one waits for a lost node once. */
+uint32_t nodes_patience(struct nodes *n, uint32_t id, uint32_t timeout_ms);
 
 typedef void (*nodes_done)(void *ctx);
 /* Brings the node files of MASK (bits 1 << NODE_FILE_*) of ONLY (0: of all nodes) up to date, then calls DONE: perhaps
@@ -39,6 +42,8 @@ void nodes_load(struct nodes *n, uint32_t id, const void *packed, size_t len);
 
 /* By how many clock ticks start times of NODE are to be moved onto the line of the node that was booted first. */
 int64_t nodes_ticks(struct nodes *n, uint32_t id);
+/* What the node's processor 0 is called in the cluster's stat and cpuinfo. */
+unsigned nodes_first_cpu(struct nodes *n, uint32_t id);
 /* True when the node's boot time is known. */
 bool nodes_boot_known(struct nodes *n, uint32_t id);
 

@@ -111,23 +111,33 @@ static const char *hidden(unsigned field, struct text word)
 	}
 }
 
-int rewrite_stat_for_reader(struct text in, int64_t ticks, bool hide, struct wire_writer *out)
+/* Of the fields that are moved, the number to show; false for those that stay, and where it would not fit. */
+static bool moved(unsigned field, struct text word, const struct rewrite_view *view, uint64_t *ret)
+{
+	uint64_t v;
+
+	if ((field != 22 && field != 39) || !text_u64(word, &v))
+		return false;
+	return !__builtin_add_overflow(v, field == 22 ? view->ticks : (int64_t)view->first_cpu, ret);
+}
+
+int rewrite_stat_for_reader(struct text in, const struct rewrite_view *view, struct wire_writer *out)
 {
 	struct text pid, comm, rest, word;
-	uint64_t start, shifted;
+	uint64_t v;
 	int r = stat_split(in, &pid, &comm, &rest);
 
 	if (r < 0)
 		return r;
 	text_put(out, in.p, (size_t)(comm.end - in.p));
 	for (unsigned field = 3; text_word(&rest, &word); field++) {
-		const char *h = hide ? hidden(field, word) : NULL;
+		const char *h = view->hide ? hidden(field, word) : NULL;
 
 		text_put(out, " ", 1);
 		if (h)
 			text_put(out, h, strlen(h));
-		else if (field == 22 && text_u64(word, &start) && !__builtin_add_overflow(start, ticks, &shifted))
-			text_printf(out, "%llu", (unsigned long long)shifted);
+		else if (moved(field, word, view, &v))
+			text_printf(out, "%llu", (unsigned long long)v);
 		else
 			text_put(out, word.p, text_len(word));
 	}

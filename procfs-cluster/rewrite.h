@@ -21,11 +21,15 @@ typedef uint32_t (*rewrite_map)(void *ctx, uint32_t pid);
 int rewrite_stat(struct text in, rewrite_map map, void *ctx, struct wire_writer *out);
 int rewrite_status(struct text in, rewrite_map map, void *ctx, struct wire_writer *out);
 
-/*
- * For the reader: moves the start time by TICKS, onto the one time line of the cluster (boot times differ, and
- * /cluster/proc/stat shows the earliest), and hides addresses as the kernel does from who may not trace the process.
- */
-int rewrite_stat_for_reader(struct text in, int64_t ticks, bool hide, struct wire_writer *out);
+/* What the reader sees of a node's stat. */
+struct rewrite_view {
+	int64_t ticks;	    /* start times are moved onto the one time line of the cluster: /cluster/proc/stat shows the
+			       earliest boot time */
+	unsigned first_cpu; /* processors are numbered through */
+	bool hide;	    /* addresses, as the kernel does from who may not trace the process */
+};
+
+int rewrite_stat_for_reader(struct text in, const struct rewrite_view *view, struct wire_writer *out);
 
 /* Field of stat by its number in proc_pid_stat(5) (>= 3); false when there is none. */
 bool stat_field(struct text in, unsigned field, struct text *ret);

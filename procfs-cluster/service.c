@@ -163,7 +163,7 @@ static void read_run(struct task *t)
 	}
 	t->status = read_job_file(t->service->local, m, &t->data);
 	if (t->status == -ENOENT)
-		t->status = local_read(t->service->local, m->cpid, m->uid, m->path, &t->data);
+		t->status = local_read(t->service->local, m->cpid, m->uid, m->gid, m->path, &t->data);
 }
 
 static void cantmove_answered(void *ctx, int status, const char *text, size_t len)

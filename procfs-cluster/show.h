@@ -24,7 +24,7 @@ struct show {
 	struct procfs *fs;
 	struct tree_node node;
 	const struct tree_entry *entry;
-	uint32_t uid, caller; /* who reads: user, thread */
+	uint32_t uid, gid, caller; /* who reads: user, group, thread */
 	struct wire_writer out;
 	void (*done)(void *ctx, int status);
 	void *ctx;
@@ -38,7 +38,7 @@ struct show {
 	char path[64];
 };
 
-/* Fills FS, NODE, UID, CALLER and what is done at the end, then starts. S belongs to the caller and lives until DONE;
+/* Fills FS, NODE, UID, GID, CALLER and what is done at the end, then starts. S belongs to the caller and lives until DONE;
    show_release() frees the content. */
 void show_start(struct show *s);
 void show_release(struct show *s);

@@ -9,6 +9,7 @@
 
 #include "cluster/cpid.h"
 #include "procfs-cluster/rewrite.h"
+#include "procfs-cluster/scan.h"
 #include "procfs-cluster/show.h"
 
 #define READ_TIMEOUT_MS 5000u
@@ -52,9 +53,13 @@ const char *show_node_name(const struct procfs *fs, uint32_t node, char buf[16])
 
 static void put_stat(struct show *s, struct text t)
 {
-	bool hide = s->uid && s->uid != s->id.file_uid;
+	struct rewrite_view view = {
+		.ticks = nodes_ticks(s->fs->nodes, s->id.node),
+		.first_cpu = nodes_first_cpu(s->fs->nodes, s->id.node),
+		.hide = !proc_may_trace(s->uid, s->gid, s->id.file_uid, s->id.file_gid),
+	};
 
-	show_end(s, rewrite_stat_for_reader(t, nodes_ticks(s->fs->nodes, s->id.node), hide, &s->out));
+	show_end(s, rewrite_stat_for_reader(t, &view, &s->out));
 }
 
 static void boot_known(void *ctx)
@@ -95,6 +100,9 @@ static void read_answered(void *ctx, int status, const void *rep)
 	const struct msg_proc_read_rep *r = rep;
 	struct show *s = ctx;
 
+	/* Of cantmove it is cfs-migrated that may take its time. */
+	if (s->node.id != TREE_CANTMOVE)
+		nodes_heard(s->fs->nodes, s->id.node, status);
 	if (status == -ESRCH && !s->located_again) {
 		s->located_again = true;
 		locate(s->fs->locator, s->node.cpid, 0, read_located, s);
@@ -109,14 +117,15 @@ static void read_answered(void *ctx, int status, const void *rep)
 static void read_located(void *ctx, int status, const struct ident *id)
 {
 	struct show *s = ctx;
+	uint32_t timeout_ms = status ? 0 : nodes_patience(s->fs->nodes, id->node, READ_TIMEOUT_MS);
 
-	if (status) {
-		show_end(s, status);
+	if (!timeout_ms) {
+		show_end(s, status ? status : -EHOSTUNREACH);
 		return;
 	}
 	s->id = *id;
-	s->req.read = (struct msg_proc_read_req){ .cpid = s->node.cpid, .uid = s->uid, .path = s->path };
-	remote_call(s->fs->remote, id->node, MSG_proc_read, &s->req.read, READ_TIMEOUT_MS, read_answered, s);
+	s->req.read = (struct msg_proc_read_req){ .cpid = s->node.cpid, .uid = s->uid, .gid = s->gid, .path = s->path };
+	remote_call(s->fs->remote, id->node, MSG_proc_read, &s->req.read, timeout_ms, read_answered, s);
 }
 
 /* PATH in s->path is set. */
@@ -127,6 +136,29 @@ static void read_alone(struct show *s)
 
 /* ---- the kernel's files ---- */
 
+/* Who may not read it gets what the kernel gives: true, and the show has ended. */
+static bool refused(struct show *s, unsigned flags)
+{
+	if (proc_may_read(flags, s->uid, s->gid, s->id.file_uid, s->id.file_gid))
+		return false;
+	show_end(s, flags & PF_ZERO ? text_put(&s->out, "0", 1) : -EACCES);
+	return true;
+}
+
+/* The names of the records that a scan has for task/. */
+static int put_thread_names(struct show *s, struct text records)
+{
+	struct wire_reader r = { (const uint8_t *)records.p, (const uint8_t *)records.end };
+	struct scan_proc thread;
+	int got;
+
+	while ((got = scan_get(&r, &thread)) > 0) {
+		text_printf(&s->out, "%u", thread.cpid);
+		text_put(&s->out, "", 1);
+	}
+	return got;
+}
+
 static void scanned(void *ctx, int status, struct text t)
 {
 	struct show *s = ctx;
@@ -135,6 +167,8 @@ static void scanned(void *ctx, int status, struct text t)
 		read_alone(s);
 	else if (status)
 		show_end(s, status);
+	else if (s->node.id == TREE_P_task)
+		show_end(s, put_thread_names(s, t));
 	else
 		put_content(s, t);
 }
@@ -152,9 +186,7 @@ void show_process(struct show *s)
 		return;
 	}
 	s->id = p->id;
-	if (info->flags & PF_OWNER && s->uid && s->uid != s->id.file_uid)
-		show_end(s, -EACCES);
-	else
+	if (!refused(s, info->flags))
 		scans_read(s->fs->scans, s->caller, s->node.cpid, s->entry->arg, scanned, s);
 }
 
@@ -164,33 +196,53 @@ void show_below(struct show *s)
 	read_alone(s);
 }
 
-static void threads_known(void *ctx, int status, struct text names)
+static bool find_thread(struct text records, uint32_t number, struct scan_proc *ret)
 {
-	struct show *s = ctx;
-	uint32_t only;
+	struct wire_reader r = { (const uint8_t *)records.p, (const uint8_t *)records.end };
 
-	/* The one thread's files are the process's (of stat, times of threads that have ended are in them). */
-	if (!status && memchr(names.p, 0, text_len(names)) == names.end - 1 && !tree_number(names.p, &only) &&
-	    cpid_pid(only) == s->node.number)
-		scans_read(s->fs->scans, s->caller, s->node.cpid, s->entry->arg, scanned, s);
-	else
-		read_alone(s);
+	while (scan_get(&r, ret) > 0)
+		if (cpid_pid(ret->cpid) == number)
+			return true;
+	return false;
+}
+
+static void threads_known(void *ctx, int status, struct text records)
+{
+	struct scan_proc thread;
+	struct show *s = ctx;
+
+	if (!status && find_thread(records, s->node.number, &thread)) {
+		/* The one thread's files are the process's (of stat, times of threads that have ended are in them). */
+		if (!thread.nr_files) {
+			scans_read(s->fs->scans, s->caller, s->node.cpid, s->entry->arg, scanned, s);
+			return;
+		}
+		for (unsigned i = 0; i < thread.nr_files; i++)
+			if (thread.files[i].number == s->entry->arg && thread.files[i].state == SCAN_DATA) {
+				put_content(s, thread.files[i].text);
+				return;
+			}
+	}
+	read_alone(s);
 }
 
 void show_thread(struct show *s)
 {
 	const struct proc_file_info *info = proc_file_info(s->entry->arg);
-	const struct snapshot_proc *p = scans_find(s->fs->scans, s->caller, s->node.cpid);
+	const struct snapshot_proc *p;
 
+	if (!(info->flags & PF_THREAD)) {
+		show_process(s);
+		return;
+	}
+	p = scans_find(s->fs->scans, s->caller, s->node.cpid);
 	snprintf(s->path, sizeof(s->path), "task/%u/%s", s->node.number, info->name);
 	if (!p || !(info->flags & PF_BULK)) {
 		read_alone(s);
 		return;
 	}
 	s->id = p->id;
-	if (info->flags & PF_OWNER && s->uid && s->uid != s->id.file_uid)
-		show_end(s, -EACCES);
-	else
+	if (!refused(s, info->flags))
 		scans_read(s->fs->scans, s->caller, s->node.cpid, PROC_FILE_task, threads_known, s);
 }
 
@@ -252,6 +304,7 @@ static void ask_number(struct show *s, const char *path)
 	ask->show.node = s->node;
 	ask->show.entry = s->entry;
 	ask->show.uid = s->uid;
+	ask->show.gid = s->gid;
 	ask->show.caller = s->caller;
 	ask->show.done = number_answered;
 	ask->show.ctx = ask;

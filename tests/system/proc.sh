@@ -107,4 +107,22 @@ must_fail "No route to host" on node1 bash -c "echo node2 >$proc/$cpid/goto"
 lab heal node2
 expected 1 2 3 >"$work/expected"
 eventually 30 "node2's processes" back
+
+step "a node that stands still"
+sed -n 1,20p "$work/pids.2" | awk -v base=$((2 * node)) '{ print base + $1 }' >"$work/still"
+lab freeze node2
+start=$(ms)
+expected 1 3 >"$work/expected"
+shown node1 >"$work/shown"
+took=$(($(ms) - start))
+same "ps without node2"
+((took < 3000)) || fail "ps took $took ms when a node stood still"
+start=$(ms)
+on node3 bash -c 'while read -r p; do ! cat /cluster/proc/$p/{limits,maps} 2>&1; done | sort | uniq -c' <"$work/still" >"$work/said"
+took=$(($(ms) - start))
+must_be "what reading from a node that stands still says" "$(awk '/No route to host/ { n += $1 } END { print n }' "$work/said")" 40
+((took < 6000)) || fail "reading 40 files of a node that stands still took $took ms"
+lab thaw node2
+expected 1 2 3 >"$work/expected"
+eventually 30 "node2's processes" back
 rm -rf "$work"

@@ -9,6 +9,7 @@ requires_root
 [[ -c /dev/fuse ]] || skip "needs /dev/fuse"
 requires_program ps
 requires_program top
+requires_program /usr/bin/python3
 unshare --mount true 2>/dev/null || skip "needs mount namespaces"
 build=${CFS_BUILDDIR:-$CFS_SRCDIR/build}
 PATH=$build/procfs-cluster:$PATH
@@ -73,7 +74,26 @@ total=$(awk '/^Tasks:/ { print $2 }' "$dir/top")
 must_be "pgrep's count" "$(view pgrep -xfc "sleep $naps")" $((3 * procs))
 must_be "the parent of a process" "$(view ps -o ppid= -p $cpid | tr -d ' ')" $((node + $$))
 step "threads"
-view ps -eLf >/dev/null
+/usr/bin/python3 -c 'import threading, time; [threading.Thread(target=time.sleep, args=(1000,), daemon=True).start() for _ in range(300)]; time.sleep(1000)' &
+threaded=$!
+sleepers+=($threaded)
+eventually 10 "300 threads" bash -c "[[ \$(ls /proc/$threaded/task | wc -l) == 301 ]]"
+for id in 1 2 3; do for tid in $(ls "/proc/$threaded/task"); do echo $((id * node + tid)); done; done | sort >"$dir/expected"
+start=$(date +%s%3N)
+view ps -eLo pid=,lwp=,nlwp=,comm= >"$dir/threads"
+took=$(($(date +%s%3N) - start))
+awk -v pid="$threaded" -v node=$node '$1 % node == pid && $3 == 301 { print $2 }' "$dir/threads" | sort >"$dir/got"
+diff "$dir/expected" "$dir/got" >"$dir/diff" || fail "ps -eL shows others: $(head -5 "$dir/diff")"
+step "ps -eL of $(wc -l <"$dir/threads") threads took $took ms"
+((took < 2000)) || fail "threads are read one by one: ps -eL took $took ms"
+view top -H -b -n1 >"$dir/top"
+total=$(awk '/^Threads:/ { print $2 }' "$dir/top")
+((total > 3 * (procs + 300))) || fail "top -H says $(head -3 "$dir/top")"
+tid=$(ls "/proc/$threaded/task" | tail -1)
+for file in $(cd "/proc/$threaded/task/$tid" && ls "$proc/$((node + threaded))/task/$((node + tid))"); do
+	case $file in autogroup | io | stat | status | schedstat | smaps*) continue ;; esac
+	cmp "$proc/$((node + threaded))/task/$((node + tid))/$file" "/proc/$threaded/task/$tid/$file" || fail "$file of a thread differs"
+done
 step "sums"
 view free >/dev/null
 view uptime >/dev/null
@@ -136,11 +156,34 @@ done
 
 step "strangers"
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
-for file in environ io maps stack cantmove wchan; do
-	must_fail "Permission denied" as_nobody cat "$proc/$cpid/$file"
+must_fail "Permission denied" as_nobody cat "$proc/$cpid/cantmove"
+must_be "a stranger's wchan" "$(as_nobody cat "$proc/$cpid/wchan")" 0
+# Every file, read by root, its user, its user in another group and a stranger: what the kernel says, of
+# a process of root's, of one of nobody's, and of one of nobody's that is not dumpable.
+setpriv --reuid=65534 --regid=65534 --clear-groups sleep "$naps" &
+theirs=$!
+setpriv --reuid=65534 --regid=65534 --clear-groups /usr/bin/python3 -c "import ctypes, time; ctypes.CDLL(None).prctl(4, 0); time.sleep(1000)" &
+secretive=$!
+sleepers+=($theirs $secretive)
+eventually 5 "it is not dumpable" bash -c "[[ \$(stat -c %u /proc/$secretive/environ) == 0 ]]"
+cat >"$dir/read-all" <<-'END'
+	cd "$1" || exit
+	for f in autogroup cgroup cmdline comm environ io limits loginuid maps mountinfo mounts oom_score oom_score_adj schedstat \
+		sessionid smaps smaps_rollup stack stat statm status syscall wchan fdinfo/0 task/$2/io task/$2/stat task/$2/status; do
+		cat $f 2>&1 >/dev/null | sed 's/^cat: //;s/Operation not permitted/Permission denied/' # syscall's
+	done
+	for f in cwd exe root fd/0; do readlink -v $f 2>&1 >/dev/null | sed 's/^readlink: //'; done
+	for f in fd fdinfo task; do ls $f 2>&1 >/dev/null | sed "s/^ls: //;s/'//g"; done
+END
+for who in "0 0" "65534 65534" "65534 4711" "4711 65534"; do
+	for pid in $one $theirs $secretive; do
+		as() { setpriv --reuid="${who% *}" --regid="${who#* }" --clear-groups "$@"; }
+		as sh "$dir/read-all" "/proc/$pid" "$pid" >"$dir/expected"
+		as sh "$dir/read-all" "$proc/$((node + pid))" "$((node + pid))" | sed "s,task/$((node + pid)),task/$pid," >"$dir/got"
+		diff "$dir/expected" "$dir/got" >"$dir/diff" ||
+			fail "user and group $who may read other files of $(ps -o user=,args= -p "$pid"): $(cat "$dir/diff")"
+	done
 done
-must_fail "Permission denied" as_nobody ls "$proc/$cpid/fd"
-must_fail "Permission denied" as_nobody readlink -v "$proc/$cpid/exe"
 must_fail "Permission denied" as_nobody bash -c "echo node2 >$proc/$cpid/goto"
 must_be "a stranger's start code" "$(as_nobody cut -d' ' -f26-28 "$proc/$cpid/stat")" "1 1 0"
 as_nobody globalview ps aux >"$dir/ps.nobody" 2>"$dir/ps.error" || grep -q 'user namespaces' "$dir/ps.error" ||

@@ -31,7 +31,6 @@ Test(files, what_must_not_be_seen_by_all)
 {
 	cr_assert(proc_file_info(PROC_FILE_environ)->flags & PF_OWNER);
 	cr_assert(proc_file_info(PROC_FILE_maps)->flags & PF_OWNER);
-	cr_assert(proc_file_info(PROC_FILE_fd)->flags & PF_OWNER);
 	cr_assert(proc_file_info(PROC_FILE_exe)->flags & PF_OWNER);
 	cr_assert_eq(proc_file_info(PROC_FILE_environ)->mode, 0400u);
 }

@@ -82,7 +82,7 @@ static uint64_t field_number(struct text stat, unsigned field)
 
 Test(local, scan_has_this_process)
 {
-	uint32_t files = 1u << PROC_FILE_stat | 1u << PROC_FILE_cmdline | 1u << PROC_FILE_status | 1u << PROC_FILE_exe, next = 9;
+	uint32_t files = 1u << PROC_FILE_stat | 1u << PROC_FILE_cmdline | 1u << PROC_FILE_status | 1u << PROC_FILE_maps, next = 9;
 	struct scan_proc p;
 
 	cr_assert_eq(local_scan(l, files, 0, 1 << 20, &w, &next), 0);
@@ -90,7 +90,7 @@ Test(local, scan_has_this_process)
 	cr_assert(find_record(self(), &p));
 	cr_assert_eq(p.pid, (uint32_t)getpid());
 	cr_assert_eq(p.uid, geteuid());
-	cr_assert_eq(p.nr_files, 3u, "exe is no file for scans");
+	cr_assert_eq(p.nr_files, 3u, "maps is no file for scans");
 	cr_assert_eq(field_number(p.files[0].text, 4), cpid_make(NODE, (uint32_t)getppid()));
 	cr_assert_gt(text_len(p.files[1].text), 0u);
 	cr_assert(find_record(cpid_make(NODE, 1), &p));
@@ -160,23 +160,23 @@ Test(local, single_files_links_and_directories)
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 
 	cr_assert_gt(n, 0);
-	cr_assert_eq(local_read(l, self(), 0, "exe", &w), 0);
+	cr_assert_eq(local_read(l, self(), 0, 0, "exe", &w), 0);
 	cr_assert_str_eq(writer_str(&w), exe);
 	w.len = 0;
-	cr_assert_eq(local_read(l, self(), 0, "comm", &w), 0);
+	cr_assert_eq(local_read(l, self(), 0, 0, "comm", &w), 0);
 	cr_assert_gt(w.len, 1u);
 	w.len = 0;
-	cr_assert_eq(local_read(l, self(), 0, "maps", &w), 0);
+	cr_assert_eq(local_read(l, self(), 0, 0, "maps", &w), 0);
 	cr_assert(strstr(writer_str(&w), "[stack]"));
 	w.len = 0;
-	cr_assert_eq(local_read(l, self(), 0, "fd", &w), 0);
+	cr_assert_eq(local_read(l, self(), 0, 0, "fd", &w), 0);
 	cr_assert(memmem(w.buf, w.len, "\0001\0", 3));
 	w.len = 0;
 	snprintf(fd, sizeof(fd), "fd/%d", dup(1));
-	cr_assert_eq(local_read(l, self(), 0, fd, &w), 0);
+	cr_assert_eq(local_read(l, self(), 0, 0, fd, &w), 0);
 	cr_assert_gt(w.len, 1u);
 	w.len = 0;
-	cr_assert_eq(local_read(l, self(), 0, "fdinfo/1", &w), 0);
+	cr_assert_eq(local_read(l, self(), 0, 0, "fdinfo/1", &w), 0);
 	cr_assert(strstr(writer_str(&w), "flags:"));
 }
 
@@ -187,7 +187,7 @@ Test(local, paths_are_taken_apart_strictly)
 					   "task/1/../stat", "exe/1", "fd//1", "statx" };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		cr_expect_eq(local_read(l, self(), 0, bad[i], &w), -ENOENT, "%s", bad[i]);
+		cr_expect_eq(local_read(l, self(), 0, 0, bad[i], &w), -ENOENT, "%s", bad[i]);
 	cr_assert_eq(w.len, 0u);
 }
 
@@ -195,19 +195,26 @@ Test(local, strangers_may_not)
 {
 	uint32_t stranger = geteuid() + 12345;
 
-	cr_assert_eq(local_read(l, self(), stranger, "maps", &w), -EACCES);
-	cr_assert_eq(local_read(l, self(), stranger, "environ", &w), -EACCES);
-	cr_assert_eq(local_read(l, self(), stranger, "fd", &w), -EACCES);
-	cr_assert_eq(local_read(l, self(), stranger, "stat", &w), 0);
-	cr_assert_eq(local_read(l, self(), geteuid(), "maps", &w), 0);
+	cr_assert_eq(local_read(l, self(), stranger, getegid(), "maps", &w), -EACCES);
+	cr_assert_eq(local_read(l, self(), stranger, getegid(), "environ", &w), -EACCES);
+	cr_assert_eq(local_read(l, self(), stranger, getegid(), "fd/1", &w), -EACCES);
+	cr_assert_eq(local_read(l, self(), stranger, getegid(), "stat", &w), 0);
+	cr_assert_eq(local_read(l, self(), stranger, getegid(), "mountinfo", &w), 0);
+	w.len = 0;
+	cr_assert_eq(local_read(l, self(), stranger, getegid(), "wchan", &w), 0);
+	cr_assert_str_eq(writer_str(&w), "0");
+	cr_assert_eq(local_read(l, self(), geteuid(), getegid(), "maps", &w), 0);
+	cr_assert_eq(local_read(l, self(), stranger, getegid(), "fdinfo/0", &w), -EACCES);
+	if (geteuid())
+		cr_assert_eq(local_read(l, self(), geteuid(), getegid() + 1, "maps", &w), -EACCES, "the group counts, too");
 }
 
 Test(local, the_absent)
 {
 	struct local_place place;
 
-	cr_assert_eq(local_read(l, cpid_make(NODE, 4194303), 0, "stat", &w), -ESRCH);
-	cr_assert_eq(local_read(l, cpid_make(NODE + 1, (uint32_t)getpid()), 0, "stat", &w), -ESRCH);
+	cr_assert_eq(local_read(l, cpid_make(NODE, 4194303), 0, 0, "stat", &w), -ESRCH);
+	cr_assert_eq(local_read(l, cpid_make(NODE + 1, (uint32_t)getpid()), 0, 0, "stat", &w), -ESRCH);
 	cr_assert_eq(local_where(l, cpid_make(NODE, 4194303), &place), -ESRCH);
 	cr_assert_eq(local_where(l, self(), &place), 0);
 	cr_assert_eq(place.node, NODE);
@@ -258,15 +265,77 @@ Test(local, threads)
 	cr_assert_eq(pthread_create(&thread, NULL, sleep_thread, (void *)&tid), 0);
 	while (!tid)
 		usleep(1000);
-	cr_assert_eq(local_read(l, self(), 0, "task", &w), 0);
+	cr_assert_eq(local_read(l, self(), 0, 0, "task", &w), 0);
 	cr_assert_eq((uint32_t)atoi((char *)w.buf), self());
 	snprintf(path, sizeof(path), "task/%u/stat", cpid_make(NODE, (uint32_t)tid));
 	w.len = 0;
-	cr_assert_eq(local_read(l, self(), 0, path, &w), 0);
+	cr_assert_eq(local_read(l, self(), 0, 0, path, &w), 0);
 	cr_assert_eq((uint32_t)atoi(writer_str(&w)), cpid_make(NODE, (uint32_t)tid));
 	cr_assert_eq(local_resolve(l, 0, (uint32_t)tid, &cpid, &tcpid), 0);
 	cr_assert_eq(cpid, self());
 	cr_assert_eq(tcpid, cpid_make(NODE, (uint32_t)tid));
+}
+
+/* How many threads of CPID a scan finds, and the record of the last. */
+static unsigned scan_threads(uint32_t cpid, struct scan_proc *ret_last)
+{
+	struct wire_reader r;
+	struct scan_proc p;
+	unsigned nr = 0;
+	uint32_t next;
+
+	w.len = 0;
+	cr_assert_eq(local_scan(l, 1u << PROC_FILE_task, 0, 1 << 24, &w, &next), 0);
+	cr_assert(find_record(cpid, &p));
+	cr_assert_eq(p.nr_files, 1u);
+	r = (struct wire_reader){ (const uint8_t *)p.files[0].text.p, (const uint8_t *)p.files[0].text.end };
+	while (scan_get(&r, ret_last) > 0)
+		nr++;
+	return nr;
+}
+
+Test(local, scans_have_the_files_of_threads)
+{
+	volatile pid_t tid = 0;
+	struct scan_proc t;
+	pthread_t thread;
+	pid_t child = fork();
+	unsigned before;
+
+	if (!child) {
+		pause();
+		_exit(0);
+	}
+	cr_assert_eq(scan_threads(cpid_make(NODE, (uint32_t)child), &t), 1u);
+	cr_assert(t.cpid == cpid_make(NODE, (uint32_t)child) && !t.nr_files, "of the only thread they are the process's");
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	before = scan_threads(self(), &t); /* Criterion has some */
+	cr_assert_eq(pthread_create(&thread, NULL, sleep_thread, (void *)&tid), 0);
+	while (!tid)
+		usleep(1000);
+	cr_assert_eq(scan_threads(self(), &t), before + 1);
+	cr_assert_eq(t.cpid, cpid_make(NODE, (uint32_t)tid));
+	cr_assert_eq(t.nr_files, 2u);
+	cr_assert_eq(t.files[0].number, PROC_FILE_stat);
+	cr_assert_eq((uint32_t)atoi(t.files[0].text.p), t.cpid);
+	cr_assert_eq(field_number(t.files[0].text, 4), cpid_make(NODE, (uint32_t)getppid()));
+	cr_assert_eq(t.files[1].number, PROC_FILE_status);
+	cr_assert_eq(memcmp(t.files[1].text.p, "Name:", 5), 0);
+}
+
+Test(local, scans_have_links)
+{
+	struct scan_proc p;
+	char exe[4096];
+	uint32_t next;
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe));
+
+	cr_assert_eq(local_scan(l, 1u << PROC_FILE_exe, 0, 1 << 20, &w, &next), 0);
+	cr_assert(find_record(self(), &p));
+	cr_assert_eq(p.nr_files, 1u);
+	cr_assert_eq(text_len(p.files[0].text), (size_t)n);
+	cr_assert_eq(memcmp(p.files[0].text.p, exe, (size_t)n), 0);
 }
 
 Test(local, plain_pids)

@@ -117,11 +117,12 @@ Test(rewrite, fields_by_their_manual_number)
 
 static void reader_sees(int64_t ticks, bool hide, unsigned field, const char *expected)
 {
+	struct rewrite_view view = { .ticks = ticks, .hide = hide };
 	struct wire_writer w;
 	struct text f;
 
 	wire_writer_init(&w);
-	cr_assert_eq(rewrite_stat_for_reader(text_str(shell_stat), ticks, hide, &w), 0);
+	cr_assert_eq(rewrite_stat_for_reader(text_str(shell_stat), &view, &w), 0);
 	cr_assert(stat_field(text_of(w.buf, w.len), field, &f));
 	cr_expect(text_is(f, expected), "field %u is %.*s", field, (int)text_len(f), f.p);
 	wire_writer_release(&w);
@@ -150,6 +151,21 @@ Test(rewrite, start_times_move_to_the_clusters_line)
 	reader_sees(-2000000, false, 22, "1054329");
 }
 
+Test(rewrite, processors_are_numbered_through)
+{
+	struct rewrite_view view = { .first_cpu = 40 };
+	struct wire_writer w;
+	struct text before, after;
+	uint64_t cpu, shown;
+
+	wire_writer_init(&w);
+	cr_assert_eq(rewrite_stat_for_reader(text_str(shell_stat), &view, &w), 0);
+	cr_assert(stat_field(text_str(shell_stat), 39, &before) && text_u64(before, &cpu));
+	cr_assert(stat_field(text_of(w.buf, w.len), 39, &after) && text_u64(after, &shown));
+	cr_assert_eq(shown, cpu + 40);
+	wire_writer_release(&w);
+}
+
 Test(rewrite, of_this_very_process)
 {
 	char buf[4096], path[] = "/proc/self/stat";
@@ -161,7 +177,7 @@ Test(rewrite, of_this_very_process)
 	cr_assert_gt(n, 0);
 	wire_writer_init(&w);
 	wire_writer_init(&again);
-	cr_assert_eq(rewrite_stat_for_reader(text_of(buf, (size_t)n), 0, false, &w), 0);
+	cr_assert_eq(rewrite_stat_for_reader(text_of(buf, (size_t)n), &(struct rewrite_view){ 0 }, &w), 0);
 	cr_assert(w.len == (size_t)n && !memcmp(w.buf, buf, w.len));
 	cr_assert_eq(rewrite_stat(text_of(buf, (size_t)n), plus_1000, NULL, &again), 0);
 	cr_assert_eq(strtol(writer_str(&again), NULL, 10), getpid() + 1000);

@@ -76,9 +76,9 @@ must_be "the parent of a process" "$(view ps -o ppid= -p $cpid | tr -d ' ')" $((
 step "threads"
 /usr/bin/python3 -c 'import threading, time; [threading.Thread(target=time.sleep, args=(1000,), daemon=True).start() for _ in range(300)]; time.sleep(1000)' &
 threaded=$!
-sleepers+=($threaded)
+sleepers+=("$threaded")
 eventually 10 "300 threads" bash -c "[[ \$(ls /proc/$threaded/task | wc -l) == 301 ]]"
-for id in 1 2 3; do for tid in $(ls "/proc/$threaded/task"); do echo $((id * node + tid)); done; done | sort >"$dir/expected"
+for id in 1 2 3; do for tid in "/proc/$threaded/task"/*; do echo $((id * node + ${tid##*/})); done; done | sort >"$dir/expected"
 start=$(date +%s%3N)
 view ps -eLo pid=,lwp=,nlwp=,comm= >"$dir/threads"
 took=$(($(date +%s%3N) - start))
@@ -164,7 +164,7 @@ setpriv --reuid=65534 --regid=65534 --clear-groups sleep "$naps" &
 theirs=$!
 setpriv --reuid=65534 --regid=65534 --clear-groups /usr/bin/python3 -c "import ctypes, time; ctypes.CDLL(None).prctl(4, 0); time.sleep(1000)" &
 secretive=$!
-sleepers+=($theirs $secretive)
+sleepers+=("$theirs" "$secretive")
 eventually 5 "it is not dumpable" bash -c "[[ \$(stat -c %u /proc/$secretive/environ) == 0 ]]"
 cat >"$dir/read-all" <<-'END'
 	cd "$1" || exit

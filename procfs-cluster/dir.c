@@ -55,6 +55,10 @@ void dir_entry_param(const struct tree_node *node, const struct ident *id, struc
 		ret->attr.st_gid = private && !control ? id->file_gid : id->gid;
 	}
 	ret->attr_timeout = process ? TREE_PROCESS_TIMEOUT : TREE_FIXED_TIMEOUT;
+	/* The kernel looks at mode and owner at each open. For what everybody may read the owner is for show: a question less
+	   for each file of a process when top looks again. */
+	if (process && (S_ISLNK(e->mode) || e->mode == (S_IFREG | 0444)))
+		ret->attr_timeout = TREE_PUBLIC_TIMEOUT;
 	ret->entry_timeout = process ? TREE_PROCESS_TIMEOUT : TREE_FIXED_TIMEOUT;
 	if (node->id == TREE_NODE)
 		ret->entry_timeout = TREE_PROCESS_TIMEOUT;

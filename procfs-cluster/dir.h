@@ -8,6 +8,7 @@
 /* Seconds the kernel may go by a name or attributes: those in the table, those of a process. */
 #define TREE_FIXED_TIMEOUT 3600.0
 #define TREE_PROCESS_TIMEOUT 1.0
+#define TREE_PUBLIC_TIMEOUT 10.0
 
 /* ID: the process a node belongs to; all 0 for what belongs to none. */
 void dir_entry_param(const struct tree_node *node, const struct ident *id, struct fuse_entry_param *ret);

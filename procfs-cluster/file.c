@@ -31,14 +31,20 @@ static void file_free(struct file *f)
 	free(f);
 }
 
-static struct file *file_new(struct procfs *fs, fuse_req_t req, const struct tree_node *node)
+/* NULL: the request is answered. */
+static struct file *file_new(struct procfs *fs, fuse_req_t req, fuse_ino_t ino, void (*shown)(void *ctx, int status))
 {
-	struct file *f = calloc(1, sizeof(*f));
+	struct tree_node node;
+	int r = tree_node_of(ino, &node);
+	struct file *f = r ? NULL : calloc(1, sizeof(*f));
 
-	if (!f)
+	if (!f) {
+		fuse_reply_err(req, r ? ESTALE : ENOMEM);
 		return NULL;
+	}
 	f->show.fs = fs;
-	f->show.node = *node;
+	f->show.node = node;
+	f->show.done = shown;
 	f->show.uid = fuse_req_ctx(req)->uid;
 	f->show.gid = fuse_req_ctx(req)->gid;
 	f->show.caller = (uint32_t)fuse_req_ctx(req)->pid;
@@ -82,17 +88,11 @@ static void file_shown(void *ctx, int status)
 
 void file_open(void *ctx, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct tree_node node;
-	struct file *f;
-	int r = tree_node_of(ino, &node);
+	struct file *f = file_new(ctx, req, ino, file_shown);
 
-	f = r ? NULL : file_new(ctx, req, &node);
-	if (!f) {
-		fuse_reply_err(req, r ? ESTALE : ENOMEM);
+	if (!f)
 		return;
-	}
 	f->fi = *fi;
-	f->show.done = file_shown;
 	if ((fi->flags & O_ACCMODE) == O_WRONLY)
 		reply_open(f);
 	else
@@ -165,17 +165,10 @@ static void link_shown(void *ctx, int status)
 
 void file_readlink(void *ctx, fuse_req_t req, fuse_ino_t ino)
 {
-	struct tree_node node;
-	struct file *f;
-	int r = tree_node_of(ino, &node);
+	struct file *f = file_new(ctx, req, ino, link_shown);
 
-	f = r ? NULL : file_new(ctx, req, &node);
-	if (!f) {
-		fuse_reply_err(req, r ? ESTALE : ENOMEM);
-		return;
-	}
-	f->show.done = link_shown;
-	show_start(&f->show);
+	if (f)
+		show_start(&f->show);
 }
 
 /* ---- writes ---- */

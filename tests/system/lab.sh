@@ -41,6 +41,16 @@ on node1 sh -c 'echo one >/var/lib/cfs/x && echo one >/run/cfs/x'
 must_fail "No such file" on node2 cat /var/lib/cfs/x
 must_fail "No such file" on node2 cat /run/cfs/x
 
+step "what is not understood is refused"
+must_fail "no verb dance" lab dance
+must_fail "down takes no $CFS_LAB" lab down "$CFS_LAB"
+must_fail "freeze takes no node2" lab freeze node1 node2
+must_fail "needs more words" lab exec node1
+must_fail "goes behind --" lab exec node1 ls -l
+must_fail "there is no node9" lab exec node9 -- true
+must_fail "a number of nodes" lab up three
+lab exec --help | grep -q '^usage' || fail "no help"
+
 step "network: cut and heal"
 reaches node1 10.99.0.3 || fail "node1 does not reach node3"
 lab cut node3

@@ -4,6 +4,7 @@
  * procs: records, by ascending pid of the node:
  *   le32 cpid, pid, uid, gid, file_uid, file_gid; u8 number of files; for each file:
  *   u8 number (files.def), u8 state (enum scan_state), le32 length, bytes (none unless SCAN_DATA)
+ *   The bytes of task are such records themselves, one a thread: cpid, pid, zeros, files; none of an only thread.
  * node:  u8 number (files.def), le32 length, bytes; repeated
  */
 #ifndef CFS_PROCFS_SCAN_H

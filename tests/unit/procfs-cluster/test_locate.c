@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <unistd.h>
 
 #include "cluster/cpid.h"
 #include "tests/lib/procfs_world.h"
@@ -146,4 +147,33 @@ Test(locate, of_a_node_that_is_down)
 	cr_assert_eq(o.id.node, 4u);
 	cr_assert_eq(find(cpid_make(5, 8), 0).status, -EHOSTUNREACH, "it may be there and not be seen");
 	cr_assert_eq(find(cpid_make(77, 8), 0).status, -EHOSTUNREACH);
+}
+
+Test(locate, a_lost_node_is_waited_for_once)
+{
+	uint64_t before;
+
+	cr_assert_eq(find(cpid_make(5, 8), 0).status, -EHOSTUNREACH);
+	before = uv_hrtime();
+	for (uint32_t pid = 1; pid < 10; pid++)
+		cr_assert_eq(find(cpid_make(5, pid), 0).status, -EHOSTUNREACH);
+	cr_assert_lt(uv_hrtime() - before, 500000000u);
+	cr_assert(nodes_is_silent(nodes, 5));
+	nodes_heard(nodes, 5, 0);
+	cr_assert_eq(nodes_patience(nodes, 5, 1000), 1000u, "it has answered again");
+}
+
+Test(locate, a_silent_node_is_asked_once_a_second)
+{
+	nodes_heard(nodes, 4, -ETIMEDOUT);
+	cr_assert_eq(nodes_patience(nodes, 4, 1000), 0u);
+	usleep(1100000);
+	uv_update_time(&w.loop);
+	cr_assert_gt(nodes_patience(nodes, 4, 1000), 0u, "is it back?");
+	cr_assert_eq(nodes_patience(nodes, 4, 1000), 0u);
+	place[4][7] = 4;
+	usleep(1100000);
+	uv_update_time(&w.loop);
+	cr_assert_eq(find(cpid_make(4, 7), 0).status, 0);
+	cr_assert(!nodes_is_silent(nodes, 4));
 }

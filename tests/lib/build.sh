@@ -5,6 +5,7 @@
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 logs=$top/build/logs
+export PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH	# plain `su` leaves them out
 
 # stage NAME WORDS COMMAND...: prints the words and how long it took; output goes to logs/NAME.log
 stage()

@@ -264,7 +264,7 @@ static int mem_apply(struct meta *meta, const void *batch, size_t len, bool sync
 	struct batch_item b;
 	bool oom = false;
 	size_t pos = 0;
-	int r;
+	int r = 0;
 
 	while (!oom && (r = batch_next(batch, len, &pos, &b)) > 0)
 		root = b.val ? insert(root, &b, &oom) : delete(root, b.key, b.klen, &oom);

@@ -65,8 +65,11 @@ static void print_json(const struct config *c, uint32_t leader, bool quorum)
 
 static void print_names(const struct config *c, const uint32_t *ids, size_t nr)
 {
-	for (size_t i = 0; i < nr; i++)
-		printf("%s%s", i ? " " : "", name_of(c, ids[i]));
+	for (size_t i = 0; i < nr; i++) {
+		const char *name = name_of(c, ids[i]);
+
+		printf("%s%s", i ? " " : "", name ? name : "?");
+	}
 }
 
 static void print_words(const struct config *c, uint32_t leader, bool quorum)

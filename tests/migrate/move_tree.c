@@ -45,7 +45,7 @@ static void grow(int *from, int back)
 int main(int argc, char **argv)
 {
 	double end = mover_end(argc, argv);
-	int sp[2], from, status, ended = 0;
+	int sp[2], from, status;
 	long v, got;
 	bool seen[STAGES] = { false };
 
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		usleep(1000);
 	}
 	close(sp[0]);
-	for (pid_t pid; (pid = wait(&status)) > 0; ended++) {
+	while (wait(&status) > 0) {
 		CHECK(WIFEXITED(status) && WEXITSTATUS(status) >= 10 && WEXITSTATUS(status) < 10 + STAGES, "status %x", status);
 		seen[WEXITSTATUS(status) - 10] = true;
 	}

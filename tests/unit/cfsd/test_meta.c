@@ -206,7 +206,7 @@ Test(meta_mem, random_changes)
 	cr_assert_eq(meta_mem_open(&m), 0);
 	for (int step = 0; step < 20000; step++) {
 		int k = rand_r(&seed) % KEYS, v = rand_r(&seed) % VIEWS;
-		char key[8];
+		char key[12];
 
 		snprintf(key, sizeof(key), "%03d", k);
 		here[k] = (unsigned char)(rand_r(&seed) % 2);

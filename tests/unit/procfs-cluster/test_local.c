@@ -129,7 +129,7 @@ Test(local, errors_are_part_of_a_scan)
 
 	if (!zombie)
 		_exit(0);
-	usleep(50000);
+	cr_assert_eq(waitid(P_PID, (id_t)zombie, NULL, WEXITED | WNOWAIT), 0);
 	cr_assert_eq(local_scan(l, 1u << PROC_FILE_environ | 1u << PROC_FILE_comm, 0, 1 << 20, &w, &next), 0);
 	cr_assert(find_record(cpid_make(NODE, (uint32_t)zombie), &p));
 	cr_assert_eq(p.nr_files, 2u);

@@ -14,8 +14,8 @@ enum {
 	INODE_LINK_MAX = INT32_MAX,
 	INODE_XATTR_MAX = 256, /* number of xattrs */
 };
-/* Where the contents are: one backing file; the key F. */
-enum { INODE_FILE = 0, INODE_INLINE = 1 };
+/* Where the contents are: one backing file; the key F; the beginning in the key F, the rest in a backing file. */
+enum { INODE_FILE = 0, INODE_INLINE = 1, INODE_HEAD = 2 };
 /* Half of what ext4 can hold in one backing file. */
 #define INODE_SIZE_MAX ((uint64_t)1 << 43)
 
@@ -27,7 +27,7 @@ enum { INODE_FILE = 0, INODE_INLINE = 1 };
 	F(logpos, stamp)  /* regular files: the record that last changed the data */                       \
 	F(u64, parent)	  /* directories: where ".." leads */                                              \
 	F(u32, nr_xattrs)                                                                                  \
-	F(u8, layout)	  /* regular files: INODE_FILE, INODE_INLINE */
+	F(u8, layout)	  /* regular files: INODE_FILE, INODE_INLINE, INODE_HEAD */
 
 struct inode {
 	uint64_t ino;

@@ -396,7 +396,7 @@ static int check_inode(struct resync *rs, uint64_t ino, const struct batch_item 
 	known = ours && inode_decode(ino, ours, ours_len, &us) == 0;
 	/* The data is among the keys; what we have of it in a file was before. */
 	if (them.layout == INODE_INLINE)
-		return known && us.layout == INODE_FILE ? d->ops->remove(d, ino) : 0;
+		return known && us.layout != INODE_INLINE ? d->ops->remove(d, ino) : 0;
 	if (!rs->distrust && known && us.stamp.epoch == them.stamp.epoch && us.stamp.lsn == them.stamp.lsn)
 		return 0;
 	return want_data(rs, &them);

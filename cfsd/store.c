@@ -185,7 +185,7 @@ static int trim(struct store *s, uint64_t ino)
 
 	if (r < 0 && r != -ESTALE)
 		return r;
-	return r || in.layout != INODE_FILE ? d->ops->remove(d, ino) : d->ops->truncate(d, ino, in.size);
+	return r || in.layout == INODE_INLINE ? d->ops->remove(d, ino) : d->ops->truncate(d, ino, in.size);
 }
 
 static int redo_undo(void *ctx, const void *extents, size_t len)

@@ -195,15 +195,15 @@ static void count_key(struct fs_fixture *f, struct counts *of, uint64_t nr, cons
 	}
 }
 
-/* Kept in one place, and never longer than the inode says. */
+/* Where the inode says, and never longer than it says. */
 static void check_content(struct fs_fixture *f, const struct counts *c, const struct inode *in)
 {
 	struct data *d = store_data(f->store);
 	char beyond;
 
 	if (c->content) {
-		cr_assert(S_ISREG(in->mode) && in->layout == INODE_INLINE);
-		cr_assert(c->content <= CONTENT_INLINE_MAX && c->content <= in->size);
+		cr_assert(S_ISREG(in->mode) && in->layout != INODE_FILE);
+		cr_assert(c->content <= CONTENT_HEAD && c->content <= in->size);
 	}
 	if (in->layout == INODE_INLINE)
 		cr_assert_eq(d->ops->blocks(d, in->ino), 0, "a backing file of inode %lu, which is inline", in->ino);

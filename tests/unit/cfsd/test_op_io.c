@@ -125,10 +125,10 @@ static uint64_t file_bytes(void)
 	return d->ops->blocks(d, file) * 512;
 }
 
-/* From the metadata to a backing file when it grows, and back when nothing is left of it. */
+/* What is with the metadata stays there; what comes behind it is in a backing file, for good. */
 Test(op_io, small_contents_are_inline)
 {
-	static char big[CONTENT_INLINE_MAX + 1];
+	static char big[CONTENT_HEAD + 1];
 
 	memset(big, 'b', sizeof(big) - 1);
 	cr_assert_eq(write_at(0, "small", 0, NULL), 0);
@@ -136,18 +136,54 @@ Test(op_io, small_contents_are_inline)
 	cr_assert_eq(write_at(0, big, 0, NULL), 0);
 	cr_assert_eq(inode_of(file).layout, INODE_INLINE);
 	cr_assert_eq(file_bytes(), 0);
-	cr_assert_eq(write_at(CONTENT_INLINE_MAX, "x", 0, NULL), 0);
-	cr_assert_eq(inode_of(file).layout, INODE_FILE);
+	cr_assert_eq(write_at(CONTENT_HEAD, "x", 0, NULL), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_HEAD);
 	cr_assert_gt(file_bytes(), 0);
-	cr_content(CONTENT_INLINE_MAX - 1, "bx", 2);
+	cr_content(CONTENT_HEAD - 1, "bx", 2);
 	cr_assert_eq(set_size(3), 0);
-	cr_assert_eq(inode_of(file).layout, INODE_FILE, "it has a file, and goes on with it");
+	cr_assert_eq(inode_of(file).layout, INODE_HEAD, "it has a file, and goes on with it");
 	cr_content(0, "bbb", 3);
 	cr_assert_eq(set_size(0), 0);
-	cr_assert_eq(inode_of(file).layout, INODE_INLINE);
+	cr_assert_eq(inode_of(file).layout, INODE_HEAD);
 	cr_assert_eq(file_bytes(), 0);
 	cr_assert_eq(write_at(1, "y", 0, NULL), 0);
 	cr_content(0, "\0y", 2);
+	cr_assert_eq(file_bytes(), 0);
+}
+
+/* Nothing that was written is moved: a power loss would take the file's part, and what was synced before with it. */
+Test(op_io, a_write_across_the_head)
+{
+	static char big[CONTENT_HEAD + 1];
+	struct extent e;
+	size_t pos = 0;
+
+	memset(big, 'b', sizeof(big) - 1);
+	cr_assert_eq(write_at(0, "a", 0, NULL), 0);
+	cr_assert_eq(write_at(CONTENT_HEAD - 2, "12345", 0, NULL), 0);
+	cr_assert_eq(extent_next(fx.txn.extents.buf, fx.txn.extents.len, &pos, &e), 1);
+	cr_assert(e.kind == EXTENT_APPEND && e.off == CONTENT_HEAD && e.len == 3);
+	cr_content(CONTENT_HEAD - 3, "\00012345", 6);
+	cr_assert_eq(write_at(1, big, 0, NULL), 0);
+	cr_content(CONTENT_HEAD - 3, "bbbb45", 6);
+	cr_begins(0, "abbb", 4);
+}
+
+Test(op_io, a_large_first_write_has_one_place)
+{
+	static char big[CONTENT_HEAD + 3];
+	struct extent e;
+	size_t pos = 0;
+
+	memset(big, 'b', sizeof(big) - 1);
+	cr_assert_eq(write_at(0, big, 0, NULL), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_FILE);
+	cr_assert_eq(extent_next(fx.txn.extents.buf, fx.txn.extents.len, &pos, &e), 1);
+	cr_assert(e.kind == EXTENT_APPEND && e.off == 0 && e.len == sizeof(big) - 1);
+	cr_assert_eq(set_size(0), 0);
+	cr_assert_eq(write_at(0, "small", 0, NULL), 0);
+	cr_assert_eq(inode_of(file).layout, INODE_FILE);
+	cr_content(0, "small", 5);
 }
 
 Test(op_io, inline_contents_of_a_long_file)
@@ -168,7 +204,7 @@ Test(op_io, inline_contents_of_a_long_file)
 	cr_content(0, "ab\0\0", 4);
 	/* A hole between what is inline and what is not. */
 	cr_assert_eq(write_at(50000, "far", 0, NULL), 0);
-	cr_assert_eq(inode_of(file).layout, INODE_FILE);
+	cr_assert_eq(inode_of(file).layout, INODE_HEAD);
 	cr_begins(0, "ab\0\0\0", 5);
 	cr_content(49999, "\0far", 4);
 }
@@ -179,19 +215,19 @@ Test(op_io, appends)
 	struct extent e;
 	size_t pos = 0;
 
-	cr_assert_eq(set_size(CONTENT_INLINE_MAX), 0);
-	cr_assert_eq(write_at(CONTENT_INLINE_MAX, "one", 0, NULL), 0);
+	cr_assert_eq(set_size(CONTENT_HEAD), 0);
+	cr_assert_eq(write_at(CONTENT_HEAD, "one", 0, NULL), 0);
 	cr_assert_eq(extent_next(fx.txn.extents.buf, fx.txn.extents.len, &pos, &e), 1);
-	cr_assert(e.kind == EXTENT_APPEND && e.off == CONTENT_INLINE_MAX && e.len == 3);
-	cr_assert_eq(write_at(CONTENT_INLINE_MAX + 3, "two", 0, NULL), 0);
+	cr_assert(e.kind == EXTENT_APPEND && e.off == CONTENT_HEAD && e.len == 3);
+	cr_assert_eq(write_at(CONTENT_HEAD + 3, "two", 0, NULL), 0);
 	pos = 0;
 	cr_assert_eq(extent_next(fx.txn.extents.buf, fx.txn.extents.len, &pos, &e), 1);
 	cr_assert_eq(e.kind, EXTENT_APPEND);
-	cr_assert_eq(write_at(CONTENT_INLINE_MAX + 5, "over", 0, NULL), 0);
+	cr_assert_eq(write_at(CONTENT_HEAD + 5, "over", 0, NULL), 0);
 	pos = 0;
 	cr_assert_eq(extent_next(fx.txn.extents.buf, fx.txn.extents.len, &pos, &e), 1);
 	cr_assert_eq(e.kind, EXTENT_WRITE, "it changes a byte that was there");
-	cr_content(CONTENT_INLINE_MAX, "onetwover", 9);
+	cr_content(CONTENT_HEAD, "onetwover", 9);
 }
 
 Test(op_io, append_is_placed_here)

@@ -5,6 +5,7 @@
  * Threads: reads and changes come from the store's thread, sync from workers. The lock guards the table of open files
  * and the numbers beside it; system calls on a file run without it, the reference keeps its descriptor open meanwhile.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -319,6 +320,82 @@ static uint64_t file_blocks(struct data *data, uint64_t ino)
 	return fstatat(d->dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : (uint64_t)st.st_blocks;
 }
 
+struct listing {
+	struct data_item *v;
+	size_t n, cap;
+};
+
+static int listing_add(struct listing *l, uint64_t ino, uint64_t size)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 1024;
+		struct data_item *more = realloc(l->v, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		l->v = more;
+		l->cap = cap;
+	}
+	l->v[l->n++] = (struct data_item){ ino, size };
+	return 0;
+}
+
+static int list_entry(int dir, const char *name, struct listing *l)
+{
+	struct stat st;
+	char *end;
+	uint64_t ino = strtoull(name, &end, 16);
+
+	if (end != name + 16 || *end)
+		return 0;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return listing_add(l, ino, (uint64_t)st.st_size);
+}
+
+static int list_directory(int fd, struct listing *l)
+{
+	DIR *dir = fdopendir(fd);
+	const struct dirent *e;
+	int r = 0;
+
+	if (!dir) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	while (!r && (e = readdir(dir)))
+		r = list_entry(fd, e->d_name, l);
+	closedir(dir);
+	return r;
+}
+
+static int file_list(struct data *data, struct data_item **ret_files, size_t *ret_n)
+{
+	struct data_file *d = (struct data_file *)data;
+	struct listing l = { 0 };
+	int r = 0;
+
+	for (unsigned int i = 0; !r && i < 256; i++) {
+		char name[3];
+		int fd;
+
+		snprintf(name, sizeof(name), "%02x", i);
+		fd = openat(d->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd >= 0)
+			r = list_directory(fd, &l);
+		else if (errno != ENOENT)
+			r = -errno;
+	}
+	if (r < 0) {
+		free(l.v);
+		return r;
+	}
+	*ret_files = l.v;
+	*ret_n = l.n;
+	return 0;
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec ts;
@@ -384,6 +461,7 @@ int data_file_open(const char *dir, struct data **ret_d)
 		.truncate = file_truncate,
 		.punch = file_punch,
 		.remove = file_remove,
+		.list = file_list,
 		.sync = file_sync,
 		.blocks = file_blocks,
 		.space = file_space,

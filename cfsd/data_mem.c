@@ -277,14 +277,32 @@ static int mem_sync(struct data *data, uint64_t ino)
 	return 0;
 }
 
-void data_mem_forget(struct data *data)
+void data_mem_forget(struct data *data, bool (*keep)(void *ctx, uint64_t ino), void *ctx)
 {
 	struct data_mem *d = (struct data_mem *)data;
 	LOCK_SCOPE(&d->lock);
 	struct file *f, *next;
 
 	HASH_ITER(hh, d->files, f, next)
-		file_settle(d, f, false);
+		file_settle(d, f, keep && keep(ctx, f->ino));
+}
+
+static int mem_list(struct data *data, struct data_item **ret_files, size_t *ret_n)
+{
+	struct data_mem *d = (struct data_mem *)data;
+	LOCK_SCOPE(&d->lock);
+	struct data_item *v = calloc(HASH_COUNT(d->files) + 1, sizeof(*v));
+	const struct file *f;
+	size_t n = 0;
+
+	if (!v)
+		return -ENOMEM;
+	for (f = d->files; f; f = f->hh.next)
+		if (f->exists)
+			v[n++] = (struct data_item){ f->ino, f->size };
+	*ret_files = v;
+	*ret_n = n;
+	return 0;
 }
 
 static uint64_t mem_blocks(struct data *data, uint64_t ino)
@@ -328,6 +346,7 @@ int data_mem_open(uint64_t capacity, struct data **ret_d)
 		.truncate = mem_truncate,
 		.punch = mem_punch,
 		.remove = mem_remove,
+		.list = mem_list,
 		.sync = mem_sync,
 		.blocks = mem_blocks,
 		.space = mem_space,

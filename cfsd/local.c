@@ -16,8 +16,10 @@ enum { BOOT_ID_LEN = 36 };
 
 bool local_is_key(const void *key, size_t klen)
 {
+	uint64_t ino;
+
 	return meta_key_is_system(key, klen, SYSTEM_POSITION) || meta_key_is_system(key, klen, COPYING) ||
-	       meta_key_is_system(key, klen, BOOT);
+	       meta_key_is_system(key, klen, BOOT) || meta_key_number(key, klen, META_REMOVED, &ino);
 }
 
 static int apply(struct store *s, struct batch *b, bool sync)
@@ -40,6 +42,9 @@ int local_mark_copying(struct store *s)
 	batch_init(&b);
 	meta_key_system(&k, COPYING);
 	batch_put(&b, k.b, k.len, "1", 1);
+	/* Whatever page the copy ends with, it can be opened. */
+	system_put_position(&b, (struct wire_logpos){ 0 });
+	system_put_counters(&b, &(struct system_counters){ 0 });
 	r = apply(s, &b, true);
 	return r < 0 ? r : store_reload(s);
 }
@@ -109,19 +114,30 @@ int local_power_lost(struct store *s, bool *ret_lost)
 	return 0;
 }
 
+static int note_boot(struct store *s, const char id[BOOT_ID_LEN])
+{
+	struct meta_key k;
+	struct batch b;
+
+	batch_init(&b);
+	meta_key_system(&k, BOOT);
+	batch_put(&b, k.b, k.len, id, BOOT_ID_LEN);
+	return apply(s, &b, true);
+}
+
 int local_note_opened(struct store *s)
 {
 	char now[BOOT_ID_LEN];
-	struct meta_key k;
-	struct batch b;
 	int r = this_boot(now);
 
-	if (r < 0)
-		return r;
-	batch_init(&b);
-	meta_key_system(&k, BOOT);
-	batch_put(&b, k.b, k.len, now, sizeof(now));
-	return apply(s, &b, true);
+	return r < 0 ? r : note_boot(s, now);
+}
+
+int local_note_lost(struct store *s)
+{
+	static const char no_boot[BOOT_ID_LEN];
+
+	return note_boot(s, no_boot);
 }
 
 int local_note_closed(struct store *s)

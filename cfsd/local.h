@@ -11,7 +11,7 @@
 
 #include "cfsd/store.h"
 
-/* Keys that belong to one copy: these, and its position. */
+/* Keys that belong to one copy: these, its position, what is to be removed. */
 bool local_is_key(const void *key, size_t klen);
 
 /* Durable before anything of the copy is overwritten. 0 or -errno. */
@@ -24,6 +24,8 @@ int local_set_position(struct store *s, struct wire_logpos pos);
 
 /* *ret_lost: the machine went down while the copy was in use, and nobody has dealt with that yet. 0 or -errno. */
 int local_power_lost(struct store *s, bool *ret_lost);
+/* Writes were lost though the machine did not go down (a failed sync): from the next start on as after a loss of power. */
+int local_note_lost(struct store *s);
 /* The copy is in use from here on, in this boot; dealt with. */
 int local_note_opened(struct store *s);
 /* Everything is synced, nothing will be changed any more. */

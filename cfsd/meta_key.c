@@ -52,6 +52,11 @@ void meta_key_orphan(struct meta_key *k, uint64_t ino)
 	key_number(k, META_ORPHAN, ino);
 }
 
+void meta_key_removed(struct meta_key *k, uint64_t ino)
+{
+	key_number(k, META_REMOVED, ino);
+}
+
 void meta_key_reply(struct meta_key *k, uint64_t session, uint32_t slot)
 {
 	key_number(k, META_REPLY, session);

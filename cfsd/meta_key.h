@@ -19,6 +19,7 @@ enum {
 	META_REPLY = 'R',   /* R session:be64 slot:be32   (value: the session part's) */
 	META_SESSION = 'C', /* C session:be64             (value: the session part's) */
 	META_SYSTEM = 'S',  /* S text */
+	META_REMOVED = 'Z', /* Z ino:be64            its data is to be removed; of one copy, not transferred */
 };
 
 #define META_KEY_MAX (1 + 8 + 255)
@@ -35,6 +36,7 @@ void meta_key_inode(struct meta_key *k, uint64_t ino);
 void meta_key_content(struct meta_key *k, uint64_t ino);
 void meta_key_target(struct meta_key *k, uint64_t ino);
 void meta_key_orphan(struct meta_key *k, uint64_t ino);
+void meta_key_removed(struct meta_key *k, uint64_t ino);
 void meta_key_reply(struct meta_key *k, uint64_t session, uint32_t slot);
 void meta_key_session(struct meta_key *k, uint64_t session);
 /* WHAT: see cfsd/system.h and cfsd/local.c. */

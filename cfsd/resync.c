@@ -552,6 +552,9 @@ int resync_start(struct volume *v, struct rpc_conn *conn, uint64_t epoch, struct
 		r = volume_reopen(v);
 	if (!r)
 		r = local_mark_copying(v->store);
+	/* Of a history that was not to be, perhaps: an inode may still exist at the server. */
+	if (!r)
+		r = store_free_removed(v->store);
 	if (r < 0) {
 		log_error("resync", "%s: cannot begin: %s", v->name, strerror(-r));
 		if (rs && rs->spool)

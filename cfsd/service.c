@@ -279,6 +279,7 @@ static void on_tick(uv_timer_t *timer)
 	DL_FOREACH(svc->volumes, v) {
 		volume_check_lease(v);
 		volume_step(v, &(struct repl_event){ .type = REPL_EV_TICK });
+		sync_free_removed(v);
 		report(v);
 		if (!v->serving)
 			continue;

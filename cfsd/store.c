@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -25,6 +26,8 @@
 #include "common/cleanup.h"
 #include "common/fault.h"
 
+/* More than can have been made since anything was durable. */
+#define SKIPPED ((uint64_t)1 << 32)
 /* With more files than this to make durable, one syncfs(2) is cheaper than a sync of each. */
 enum { SYNC_SINGLE_MAX = 64 };
 
@@ -39,7 +42,9 @@ struct store {
 	struct data *data;
 	struct wire_logpos pos;
 	struct system_counters counters;
+	struct wire_logpos loss;
 	bool formatted;
+	atomic_bool has_removed; /* there may be Z keys */
 	int broken; /* the errno that ended this copy */
 	struct redo redo;
 	struct batch scratch; /* of store_apply */
@@ -93,6 +98,11 @@ static int raise_format(struct meta *m)
 	return r;
 }
 
+struct wire_logpos store_loss(const struct store *s)
+{
+	return s->loss;
+}
+
 static int load(struct store *s)
 {
 	struct system_state st;
@@ -105,6 +115,7 @@ static int load(struct store *s)
 	s->formatted = st.formatted;
 	s->pos = st.pos;
 	s->counters = st.counters;
+	s->loss = st.loss;
 	return 0;
 }
 
@@ -135,7 +146,7 @@ static int note_unsynced(struct store *s, uint64_t ino)
 static int apply_extent(struct store *s, const struct extent *e)
 {
 	struct data *d = s->data;
-	int r = note_unsynced(s, e->ino);
+	int r = e->kind == EXTENT_REMOVE ? 0 : note_unsynced(s, e->ino);
 
 	if (r < 0)
 		return r;
@@ -148,7 +159,7 @@ static int apply_extent(struct store *s, const struct extent *e)
 	case EXTENT_PUNCH:
 		return d->ops->punch(d, e->ino, e->off, e->len);
 	case EXTENT_REMOVE:
-		return d->ops->remove(d, e->ino);
+		return 0; /* store_free_removed() */
 	}
 	return -EBADMSG;
 }
@@ -213,6 +224,7 @@ static int open_with(struct meta *meta, struct data *data, uint64_t boot, struct
 	s->meta = meta;
 	s->data = data;
 	s->redo.boot = boot;
+	s->has_removed = true;
 	s->others_unsynced = true;
 	batch_init(&s->scratch);
 	pthread_mutex_init(&s->lock, NULL);
@@ -305,8 +317,8 @@ void store_close(struct store *s)
 	data->ops->close(data);
 }
 
-/* Everything in it can be decoded; *counters is what it leaves them at. */
-static int check_record(const struct record *rec, struct system_counters *counters)
+/* Everything in it can be decoded; *counters and *loss are what it leaves them at. */
+static int check_record(const struct record *rec, struct system_counters *counters, struct wire_logpos *loss)
 {
 	struct batch_item b;
 	struct extent e;
@@ -314,11 +326,13 @@ static int check_record(const struct record *rec, struct system_counters *counte
 	int r;
 
 	while ((r = batch_next(rec->batch, rec->batch_len, &pos, &b)) > 0) {
-		if (b.val && meta_key_is_system(b.key, b.klen, SYSTEM_NEXT_INO)) {
+		r = 0;
+		if (b.val && meta_key_is_system(b.key, b.klen, SYSTEM_NEXT_INO))
 			r = system_counters_decode(b.val, b.vlen, counters);
-			if (r < 0)
-				return r;
-		}
+		else if (b.val && meta_key_is_system(b.key, b.klen, SYSTEM_LOSS))
+			r = system_loss_decode(b.val, b.vlen, loss);
+		if (r < 0)
+			return r;
 	}
 	pos = 0;
 	while (!r && (r = extent_next(rec->extents, rec->extents_len, &pos, &e)) > 0)
@@ -326,16 +340,38 @@ static int check_record(const struct record *rec, struct system_counters *counte
 	return r;
 }
 
+/* For inodes of the record whose data goes, beside the batch that removes them. *ret_any: there are such. */
+static int note_removed(struct store *s, const struct record *rec, bool *ret_any)
+{
+	struct meta_key k;
+	struct extent e;
+	size_t pos = 0;
+	int r;
+
+	while ((r = extent_next(rec->extents, rec->extents_len, &pos, &e)) > 0) {
+		if (e.kind != EXTENT_REMOVE)
+			continue;
+		meta_key_removed(&k, e.ino);
+		batch_put(&s->scratch, k.b, k.len, "", 0);
+		*ret_any = true;
+	}
+	return r;
+}
+
 static int apply_checked(struct store *s, const struct record *rec)
 {
-	int r = 0;
+	bool removes = false;
+	int r;
 
 	s->scratch.len = 0;
 	s->scratch.err = 0;
 	batch_append(&s->scratch, rec->batch, rec->batch_len);
 	system_put_position(&s->scratch, rec->pos);
-	if (s->scratch.err)
-		return s->scratch.err;
+	r = note_removed(s, rec, &removes);
+	if (!r)
+		r = s->scratch.err;
+	if (r < 0)
+		return r;
 	if (rec->extents_len)
 		r = redo_save(&s->redo, s->data, rec);
 	if (!r)
@@ -344,6 +380,8 @@ static int apply_checked(struct store *s, const struct record *rec)
 		r = fault_hit(FAULT_store_after_appends);
 	if (!r)
 		r = s->meta->ops->apply(s->meta, s->scratch.buf, s->scratch.len, false);
+	if (removes)
+		atomic_store(&s->has_removed, true);
 	if (!r)
 		r = fault_hit(FAULT_store_after_batch);
 	if (!r)
@@ -354,6 +392,7 @@ static int apply_checked(struct store *s, const struct record *rec)
 int store_apply(struct store *s, const struct record *rec)
 {
 	struct system_counters counters = s->counters;
+	struct wire_logpos loss = s->loss;
 	int r;
 
 	if (s->broken)
@@ -362,7 +401,7 @@ int store_apply(struct store *s, const struct record *rec)
 		return -ESTALE;
 	if (rec->pos.lsn != rec->prev.lsn + 1 || rec->pos.epoch < rec->prev.epoch)
 		return -EBADMSG;
-	r = check_record(rec, &counters);
+	r = check_record(rec, &counters, &loss);
 	if (!r)
 		r = fault_hit(FAULT_store_apply);
 	if (r < 0)
@@ -372,6 +411,7 @@ int store_apply(struct store *s, const struct record *rec)
 		return s->broken = r;
 	s->pos = rec->pos;
 	s->counters = counters;
+	s->loss = loss;
 	s->formatted = true;
 	return 0;
 }
@@ -469,4 +509,116 @@ int store_sync(struct store *s, uint64_t ino)
 
 	/* An empty batch, made durable, makes all before it durable. */
 	return r < 0 ? r : s->meta->ops->apply(s->meta, NULL, 0, true);
+}
+
+/* ---- data of removed inodes ---- */
+
+bool store_has_removed(struct store *s)
+{
+	return atomic_load(&s->has_removed);
+}
+
+/* Z keys as they are now, as a batch that deletes them. */
+static int removed_list(struct store *s, struct batch *b)
+{
+	static const char kind = META_REMOVED;
+	const void *key, *val;
+	struct meta_iter *it;
+	size_t klen, vlen;
+	uint64_t ino;
+	int r;
+
+	atomic_store(&s->has_removed, false);
+	r = s->meta->ops->iter_new(s->meta, &kind, 1, &it);
+	if (r < 0)
+		return r;
+	while ((r = s->meta->ops->iter_next(it, &key, &klen, &val, &vlen)) > 0 &&
+	       meta_key_number(key, klen, META_REMOVED, &ino))
+		batch_del(b, key, klen);
+	s->meta->ops->iter_free(it);
+	return r < 0 ? r : b->err;
+}
+
+static int remove_all(struct store *s, const struct batch *b)
+{
+	struct batch_item item;
+	size_t pos = 0;
+	uint64_t ino;
+	int r;
+
+	while ((r = batch_next(b->buf, b->len, &pos, &item)) > 0) {
+		meta_key_number(item.key, item.klen, META_REMOVED, &ino);
+		r = s->data->ops->remove(s->data, ino);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+int store_free_removed(struct store *s)
+{
+	struct batch b;
+	int r;
+
+	batch_init(&b);
+	r = removed_list(s, &b);
+	if (!r && b.len)
+		r = s->meta->ops->apply(s->meta, NULL, 0, true);
+	if (!r)
+		r = remove_all(s, &b);
+	if (!r && b.len)
+		r = s->meta->ops->apply(s->meta, b.buf, b.len, false);
+	if (r < 0)
+		atomic_store(&s->has_removed, true);
+	batch_release(&b);
+	return r;
+}
+
+/* ---- after lost writes ---- */
+
+/* The backing file of an inode, as it may be after any of the last changes was lost or was not. */
+static int recover_file(struct store *s, const struct data_item *f)
+{
+	struct inode in;
+	int r;
+
+	if (!f->ino)
+		return 0; /* the redo slots */
+	r = inode_load(s, f->ino, &in);
+	if (r < 0 && r != -ESTALE)
+		return r;
+	if (r < 0 || !S_ISREG(in.mode))
+		return s->data->ops->remove(s->data, f->ino);
+	return f->size > in.size ? s->data->ops->truncate(s->data, f->ino, in.size) : 0;
+}
+
+static int recover_data(struct store *s)
+{
+	_cleanup_free_ struct data_item *files = NULL;
+	size_t n;
+	int r = s->data->ops->list(s->data, &files, &n);
+
+	for (size_t i = 0; !r && i < n; i++)
+		r = recover_file(s, &files[i]);
+	return r < 0 ? r : s->data->ops->sync(s->data, 0);
+}
+
+int store_recover(struct store *s, uint64_t epoch)
+{
+	struct wire_logpos pos = { .epoch = epoch, .lsn = s->pos.lsn + SKIPPED };
+	struct system_counters counters = s->counters;
+	struct batch b;
+	int r = recover_data(s);
+
+	counters.next_ino += SKIPPED;
+	batch_init(&b);
+	system_put_counters(&b, &counters);
+	system_put_loss(&b, pos);
+	system_put_position(&b, pos);
+	if (!r)
+		r = b.err;
+	if (!r)
+		r = s->meta->ops->apply(s->meta, b.buf, b.len, true);
+	batch_release(&b);
+	return r < 0 ? r : store_reload(s);
 }

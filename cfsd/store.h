@@ -6,7 +6,8 @@
  * appends only where), then appends to their files, then the batch is applied (it carries the position and the inode's
  * data stamp), then the other extents. Everything is applied by one thread in lsn order, so a crash can only tear the
  * last record, and opening the store again completes it, or takes its appends back, by the redo slot. A power loss can
- * take anything since the last store_sync(). LAYOUT.md has the keys.
+ * take anything since the last store_sync(). The data of a removed inode stays until its removal is durable: a power loss
+ * may bring the inode back. LAYOUT.md has the keys.
  */
 #ifndef CFS_CFSD_STORE_H
 #define CFS_CFSD_STORE_H
@@ -76,6 +77,19 @@ int store_apply(struct store *s, const struct record *rec);
 /* The number the next new inode gets, and how many there are. */
 uint64_t store_next_ino(const struct store *s);
 uint64_t store_nr_inodes(const struct store *s);
+/* Is there data of removed inodes left? */
+bool store_has_removed(struct store *s);
+/* Makes metadata durable and removes the data of the inodes that were removed before. Worker thread safe. */
+int store_free_removed(struct store *s);
+/*
+ * Makes a copy that lost writes one to serve from, as it is: backing files that fit no inode (any more) go, what sticks
+ * out of an inode's size is cut off. What clients may still speak of though it is lost is not given out again: numbers of
+ * inodes, and the positions of this epoch; the next record comes after a gap. All of it and the loss, noted, are durable
+ * then. Worker thread safe, with nobody else at the store.
+ */
+int store_recover(struct store *s, uint64_t epoch);
+/* The position at which a loss was noted last: acknowledged changes before it may be missing. {0,0}: none. */
+struct wire_logpos store_loss(const struct store *s);
 /* Durable: metadata, and the data of INO (0: of every inode written since the last time). Worker thread safe. */
 int store_sync(struct store *s, uint64_t ino);
 

@@ -38,8 +38,8 @@ struct sync_call {
 struct sync_work {
 	uv_work_t work;
 	struct volume *v;
+	int (*run)(struct store *s, uint64_t ino);
 	uint64_t ino;
-	bool all_data;
 	int status;
 	void (*done)(void *ctx, int status);
 	void *ctx;
@@ -48,11 +48,8 @@ struct sync_work {
 static void work_run(uv_work_t *work)
 {
 	struct sync_work *w = work->data;
-	struct data *d = store_data(w->v->store);
 
-	w->status = w->all_data ? d->ops->sync(d, 0) : 0;
-	if (!w->status)
-		w->status = store_sync(w->v->store, w->ino);
+	w->status = w->run(w->v->store, w->ino);
 }
 
 static void work_end(uv_work_t *work, int cancelled)
@@ -65,14 +62,15 @@ static void work_end(uv_work_t *work, int cancelled)
 	free(w);
 }
 
-int sync_local(struct volume *v, uint64_t ino, bool all_data, void (*done)(void *ctx, int status), void *ctx)
+static int start_work(struct volume *v, int (*run)(struct store *s, uint64_t ino), uint64_t ino,
+		      void (*done)(void *ctx, int status), void *ctx)
 {
 	struct sync_work *w = malloc(sizeof(*w));
 	int r;
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct sync_work){ .v = v, .ino = ino, .all_data = all_data, .done = done, .ctx = ctx };
+	*w = (struct sync_work){ .v = v, .run = run, .ino = ino, .done = done, .ctx = ctx };
 	w->work.data = w;
 	r = uv_queue_work(v->svc->conf.loop, &w->work, work_run, work_end);
 	if (r < 0) {
@@ -82,6 +80,19 @@ int sync_local(struct volume *v, uint64_t ino, bool all_data, void (*done)(void 
 	v->refs++;
 	v->nr_workers++;
 	return 0;
+}
+
+/* Data that was written below the store, too. */
+static int sync_everything(struct store *s, uint64_t ino)
+{
+	int r = store_data(s)->ops->sync(store_data(s), 0);
+
+	return r < 0 ? r : store_sync(s, ino);
+}
+
+int sync_local(struct volume *v, uint64_t ino, bool all_data, void (*done)(void *ctx, int status), void *ctx)
+{
+	return start_work(v, all_data ? sync_everything : store_sync, ino, done, ctx);
 }
 
 /* ---- the server's side ---- */
@@ -235,6 +246,39 @@ void sync_stop(struct volume *v)
 {
 	while (v->syncs)
 		job_end(v->syncs, -EREMCHG);
+}
+
+/* ---- data of removed inodes ---- */
+
+/* Each time costs a sync: seldom, unless there is little space. */
+enum { FREE_MS = 1000, FREE_SOON_MS = 50 };
+#define FREE_SOON_BYTES ((uint64_t)1 << 30)
+
+static int free_removed(struct store *s, uint64_t ino)
+{
+	(void)ino;
+	return store_free_removed(s);
+}
+
+static void freed(void *ctx, int status)
+{
+	struct volume *v = ctx;
+
+	v->freeing = false;
+	if (status < 0)
+		log_error("fs", "%s: data of removed files cannot be freed: %s", v->name, strerror(-status));
+}
+
+void sync_free_removed(struct volume *v)
+{
+	uint64_t now = volume_now_ms(v);
+
+	if (v->freeing || v->resync || v->store_broken || !store_has_removed(v->store))
+		return;
+	if (now < v->freed_ms + (volume_free_bytes(v) < FREE_SOON_BYTES ? FREE_SOON_MS : FREE_MS))
+		return;
+	v->freed_ms = now;
+	v->freeing = start_work(v, free_removed, 0, freed, v) == 0;
 }
 
 /* ---- the member's side ---- */

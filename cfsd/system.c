@@ -36,6 +36,11 @@ int system_put_position(struct batch *b, struct wire_logpos pos)
 	return put_pair(b, SYSTEM_POSITION, pos.epoch, pos.lsn);
 }
 
+int system_put_loss(struct batch *b, struct wire_logpos pos)
+{
+	return put_pair(b, SYSTEM_LOSS, pos.epoch, pos.lsn);
+}
+
 int system_put_counters(struct batch *b, const struct system_counters *c)
 {
 	return put_pair(b, SYSTEM_NEXT_INO, c->next_ino, c->nr_inodes);
@@ -57,6 +62,11 @@ static int pair_decode(const void *val, size_t vlen, uint64_t *ret_first, uint64
 int system_counters_decode(const void *val, size_t vlen, struct system_counters *ret_c)
 {
 	return pair_decode(val, vlen, &ret_c->next_ino, &ret_c->nr_inodes);
+}
+
+int system_loss_decode(const void *val, size_t vlen, struct wire_logpos *ret_pos)
+{
+	return pair_decode(val, vlen, &ret_pos->epoch, &ret_pos->lsn);
 }
 
 static int get(struct meta *m, const char *key, void **ret_val, size_t *ret_vlen)
@@ -97,6 +107,18 @@ static int load_pair(struct meta *m, const char *key, uint64_t *ret_first, uint6
 	return pair_decode(val, vlen, ret_first, ret_second);
 }
 
+/* There is none as long as all was well. */
+static int load_loss(struct meta *m, struct wire_logpos *ret_pos)
+{
+	_cleanup_free_ void *val = NULL;
+	size_t vlen;
+	int r = get(m, SYSTEM_LOSS, &val, &vlen);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return system_loss_decode(val, vlen, ret_pos);
+}
+
 int system_load(struct meta *m, struct system_state *ret_state)
 {
 	struct system_state st = { 0 };
@@ -107,6 +129,8 @@ int system_load(struct meta *m, struct system_state *ret_state)
 		r = load_pair(m, SYSTEM_POSITION, &st.pos.epoch, &st.pos.lsn);
 		if (!r)
 			r = load_pair(m, SYSTEM_NEXT_INO, &st.counters.next_ino, &st.counters.nr_inodes);
+		if (!r)
+			r = load_loss(m, &st.loss);
 	}
 	if (!r)
 		*ret_state = st;

@@ -55,6 +55,8 @@ struct volume {
 	bool store_broken; /* store_apply() failed: nothing more can be applied before it is opened anew */
 	bool distrust;	   /* power was lost: data stamps prove nothing */
 	unsigned nr_workers; /* that use the store */
+	bool freeing;	     /* one of them frees data of removed inodes */
+	uint64_t freed_ms;   /* when that began last */
 	struct repl_log *log;
 	struct repl *repl;
 	enum repl_role role; /* as last logged */
@@ -160,6 +162,8 @@ void sync_start(struct request *r, uint64_t ino);
 /* Commits or the configuration moved on. */
 void sync_check(struct volume *v);
 void sync_stop(struct volume *v);
+/* Now and then: data of inodes whose removal can be made durable goes. */
+void sync_free_removed(struct volume *v);
 /* A member is asked to make its copy durable. */
 void sync_serve(struct volume *v, struct rpc_req *rq, const struct msg_repl_sync_req *m);
 /* Runs store_sync(ino) and data sync in a worker, then DONE on the loop. 0 or -errno: DONE is not called. */

@@ -148,6 +148,8 @@ void fs_fixture_check_standby(struct fs_fixture *f)
 	const void *ka, *va, *kb, *vb;
 	size_t kla, vla, klb, vlb;
 
+	cr_assert_eq(store_free_removed(f->store), 0);
+	cr_assert_eq(store_free_removed(f->standby), 0);
 	cr_assert_eq(a->ops->iter_new(a, "", 0, &i), 0);
 	cr_assert_eq(b->ops->iter_new(b, "", 0, &j), 0);
 	while (a->ops->iter_next(i, &ka, &kla, &va, &vla) > 0) {
@@ -245,6 +247,8 @@ void fs_fixture_check_keys(struct fs_fixture *f)
 	struct meta_iter *it;
 
 	cr_assert_not_null(of);
+	cr_assert_eq(store_free_removed(f->store), 0);
+	cr_assert_not(store_has_removed(f->store));
 	cr_assert_eq(m->ops->iter_new(m, "", 0, &it), 0);
 	while (m->ops->iter_next(it, &k.key, &k.klen, &k.val, &k.vlen) > 0) {
 		count_key(f, of, nr, &k);

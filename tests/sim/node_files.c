@@ -351,6 +351,8 @@ static void tick(struct sim_node *n)
 	struct repl_event ev = { .type = REPL_EV_TICK };
 
 	files_repl(n, &ev);
+	if (store_has_removed(n->store) && world_chance(&n->sim->world, 10000))
+		store_free_removed(n->store);
 	node_after(n, 10 * MS, tick);
 }
 

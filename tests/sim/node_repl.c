@@ -210,7 +210,7 @@ static void wipe(struct sim_node *n)
 	batch_init(&b);
 	n->meta->ops->iter_new(n->meta, "", 0, &it);
 	while (n->meta->ops->iter_next(it, &key, &klen, &val, &vlen) > 0) {
-		if (meta_key_number(key, klen, META_INODE, &ino))
+		if (meta_key_number(key, klen, META_INODE, &ino) || meta_key_number(key, klen, META_REMOVED, &ino))
 			n->data->ops->remove(n->data, ino);
 		batch_del(&b, key, klen);
 	}

@@ -151,23 +151,23 @@ Test(data_mem, power_loss)
 	cr_assert_eq(d->ops->sync(d, 1), 0);
 	cr_assert_eq(d->ops->write(d, 1, "ONE and more", 12, 0), 0);
 	cr_assert_eq(d->ops->write(d, 1, "far", 3, 9000), 0);
-	data_mem_forget(d);
+	data_mem_forget(d, NULL, NULL);
 	cr_bytes(d, 1, 0, "one", 3);
 	cr_bytes(d, 2, 0, "", 0);
 	cr_assert_eq(d->ops->remove(d, 1), 0);
 	cr_bytes(d, 1, 0, "", 0);
-	data_mem_forget(d);
+	data_mem_forget(d, NULL, NULL);
 	cr_bytes(d, 1, 0, "one", 3);
 	cr_assert_eq(d->ops->truncate(d, 1, 1), 0);
 	cr_assert_eq(d->ops->sync(d, 0), 0);
-	data_mem_forget(d);
+	data_mem_forget(d, NULL, NULL);
 	cr_bytes(d, 1, 0, "o", 1);
 	cr_assert_eq(d->ops->blocks(d, 1), 8);
 	cr_assert_eq(d->ops->space(d, &total, &left), 0);
 	cr_assert_eq(left, MIB - 4096);
 	cr_assert_eq(d->ops->remove(d, 1), 0);
 	cr_assert_eq(d->ops->sync(d, 1), 0);
-	data_mem_forget(d);
+	data_mem_forget(d, NULL, NULL);
 	cr_bytes(d, 1, 0, "", 0);
 	d->ops->close(d);
 }

@@ -76,6 +76,7 @@ Test(full_disk, filled_by_writes, .timeout = 100)
 	cr_assert_eq(FS_RUN(&fx, write, &w, .ino = ino, .off = 4096, .data = { buf, 4096 }), 0, "overwriting");
 	cr_goes_on(ino);
 	cr_assert_eq(FS_RUN(&fx, unlink, &u, .parent = INODE_ROOT, .entry = "f"), 0);
+	cr_assert_eq(store_free_removed(fx.store), 0);
 	cr_assert_eq(create("g", &other), 0);
 	cr_assert_eq(FS_RUN(&fx, write, &w, .ino = other, .data = { buf, sizeof(buf) }), 0);
 }

@@ -72,22 +72,27 @@ Test(local, power_loss_is_known_until_dealt_with)
 	pretend_boot(s);
 	cr_assert_eq(local_note_closed(s), 0);
 	cr_assert_not(lost(s), "closed in time");
+	cr_assert_eq(local_note_opened(s), 0);
+	cr_assert_eq(local_note_lost(s), 0);
+	cr_assert(lost(s), "a failed sync is as bad");
 	store_close(s);
 }
 
 Test(local, its_keys_are_not_for_others)
 {
-	static const char *const own[] = { "lsn", "copying", "boot" }, *const shared[] = { "format", "next_ino" };
+	static const char *const own[] = { "lsn", "copying", "boot" }, *const shared[] = { "format", "next_ino", "loss" };
 	struct meta_key k;
 
 	for (int i = 0; i < 3; i++) {
 		meta_key_system(&k, own[i]);
 		cr_assert(local_is_key(k.b, k.len), "%s", own[i]);
 	}
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		meta_key_system(&k, shared[i]);
 		cr_assert_not(local_is_key(k.b, k.len), "%s", shared[i]);
 	}
 	meta_key_inode(&k, 1);
 	cr_assert_not(local_is_key(k.b, k.len));
+	meta_key_removed(&k, 1);
+	cr_assert(local_is_key(k.b, k.len));
 }

@@ -321,6 +321,7 @@ Test(op_names, unlinked_while_open)
 	cr_assert_eq(create(INODE_ROOT, "f", 0644, 0, &a), 0);
 	fx.open_inos[0] = a.ino;
 	cr_assert_eq(FS_RUN(&fx, write, &w, .ino = a.ino, .data = { "abc", 3 }), 0);
+	cr_assert_eq(FS_RUN(&fx, write, &w, .ino = a.ino, .off = 10000, .data = { "abc", 3 }), 0);
 	cr_assert_eq(unlink_name(INODE_ROOT, "f"), 0);
 	cr_assert_eq(lookup(INODE_ROOT, "f"), 0);
 	cr_assert_eq(attr_of(a.ino).nlink, 0);
@@ -340,6 +341,8 @@ Test(op_names, unlinked_while_open)
 	cr_assert_eq(store_nr_inodes(fx.store), 1);
 	struct data *d = store_data(fx.store);
 
+	cr_assert_neq(d->ops->blocks(d, a.ino), 0, "power could be lost now");
+	cr_assert_eq(store_free_removed(fx.store), 0);
 	cr_assert_eq(d->ops->blocks(d, a.ino), 0);
 }
 

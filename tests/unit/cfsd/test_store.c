@@ -1,5 +1,6 @@
 /* Applying records, refusing what does not follow, formats, torn records, power loss. */
 #include <criterion/criterion.h>
+#include <sys/stat.h>
 #include <errno.h>
 #include <string.h>
 
@@ -183,6 +184,8 @@ Test(store, extents_of_every_kind)
 
 	cr_assert_eq(d->ops->read(d, 5, buf, sizeof(buf), 0), 8);
 	cr_assert_arr_eq(buf, "01\0\0\0" "567", 8);
+	cr_data(s, 6, "gone");
+	cr_assert_eq(store_free_removed(s), 0);
 	cr_data(s, 6, "");
 	store_close(s);
 }
@@ -212,7 +215,7 @@ static struct store *power_loss(struct store *s)
 
 	store_detach(s, &m, &d);
 	meta_mem_forget(m);
-	data_mem_forget(d);
+	data_mem_forget(d, NULL, NULL);
 	cr_assert_eq(store_open(m, d, &s), 0);
 	return s;
 }
@@ -292,9 +295,88 @@ Test(store, many_files_are_synced_together)
 	cr_assert_eq(apply(s, &t, 3), 0);
 	cr_assert_eq(store_sync(s, 0), 0);
 	s = power_loss(s);
+	cr_assert_eq(store_free_removed(s), 0);
 	cr_data(s, 10, "");
 	for (uint64_t ino = 11; ino < 200; ino++)
 		cr_data(s, ino, "x");
+	store_close(s);
+}
+
+/* ---- lost writes ---- */
+
+/* An inode with some data, as record of epoch 3. */
+static void make_file(struct store *s, uint64_t ino, const char *text)
+{
+	struct inode in = { .ino = ino, .mode = S_IFREG | 0644, .nlink = 1, .size = strlen(text), .parent = 1 };
+	struct txn t;
+
+	txn_init(&t);
+	cr_assert_eq(inode_save(&t, &in), 0);
+	txn_write(&t, ino, 0, text, strlen(text));
+	cr_assert_eq(apply(s, &t, store_position(s).epoch), 0);
+}
+
+static void remove_file(struct store *s, uint64_t ino)
+{
+	struct meta_key k;
+	struct txn t;
+
+	txn_init(&t);
+	meta_key_inode(&k, ino);
+	batch_del(&t.meta, k.b, k.len);
+	txn_remove(&t, ino);
+	cr_assert_eq(apply(s, &t, 3), 0);
+}
+
+Test(store, data_stays_until_its_removal_is_durable)
+{
+	struct store *s = formatted_store();
+
+	make_file(s, 5, "old");
+	cr_assert_eq(store_sync(s, 0), 0);
+	remove_file(s, 5);
+	cr_assert(store_has_removed(s));
+	s = power_loss(s);
+	cr_data(s, 5, "old");
+	cr_assert_eq(store_free_removed(s), 0);
+	cr_data(s, 5, "old");
+	remove_file(s, 5);
+	cr_assert_eq(store_free_removed(s), 0);
+	cr_data(s, 5, "");
+	cr_assert_not(store_has_removed(s));
+	s = power_loss(s);
+	cr_assert_eq(store_free_removed(s), 0);
+	cr_data(s, 5, "");
+	store_close(s);
+}
+
+Test(store, recovered_copy_fits_together)
+{
+	struct store *s = formatted_store();
+	struct wire_logpos at;
+	struct meta *m;
+	struct data *d;
+
+	cr_assert_eq(store_loss(s).lsn, 0);
+	make_file(s, 5, "synced");
+	cr_assert_eq(store_sync(s, 0), 0);
+	at = store_position(s);
+	/* What the kernel had written though nobody asked: longer data, and data of an inode that is lost. */
+	store_detach(s, &m, &d);
+	cr_assert_eq(d->ops->write(d, 5, " and more", 9, 6), 0);
+	cr_assert_eq(d->ops->write(d, 6, "stray", 5, 0), 0);
+	cr_assert_eq(store_open(m, d, &s), 0);
+	cr_assert_eq(store_recover(s, 9), 0);
+	cr_data(s, 5, "synced");
+	cr_data(s, 6, "");
+	cr_assert_gt(store_next_ino(s), (uint64_t)1 << 32, "nobody gets a number that a client may know");
+	cr_assert_eq(store_position(s).epoch, 9);
+	cr_assert_gt(store_position(s).lsn, at.lsn + 1000000, "nor a position that a member may have");
+	cr_assert_eq(store_loss(s).lsn, store_position(s).lsn);
+	make_file(s, 7, "goes on");
+	s = power_loss(s);
+	cr_assert_eq(store_loss(s).epoch, 9, "and it lasts");
+	cr_data(s, 5, "synced");
 	store_close(s);
 }
 

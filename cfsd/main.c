@@ -111,11 +111,11 @@ static bool lease_valid(void *ctx, uint32_t fs, uint64_t epoch)
 	return cluster_lease_valid(d->cluster, fs, epoch);
 }
 
-static void report(void *ctx, uint32_t fs, struct wire_logpos pos)
+static void report(void *ctx, const struct lease_position *pos)
 {
 	struct cfsd *d = ctx;
 
-	cluster_report_position(d->cluster, fs, pos.epoch, pos.lsn);
+	cluster_report_position(d->cluster, pos);
 }
 
 static void change(void *ctx, uint32_t fs, uint64_t expected, uint32_t server, const uint32_t *in_sync, size_t nr_in_sync,

@@ -16,6 +16,8 @@ int repl_new(const struct repl_conf *conf, const struct repl_log *log, uint32_t 
 	r->conf = *conf;
 	r->log = log;
 	r->flags = flags;
+	if (conf->broken_trust_lost && flags & REPL_ATTACH_SURVIVED)
+		r->flags &= ~(uint32_t)(REPL_ATTACH_LOST | REPL_ATTACH_SURVIVED);
 	r->last = repl_log_last(log);
 	*ret_r = r;
 	return 0;
@@ -46,8 +48,7 @@ static enum repl_role role_now(const struct repl *r)
 	if (r->fs.epoch == 0 || !config_fs_is_member(&r->fs, r->conf.self))
 		return REPL_NONE;
 	if (r->fs.server == r->conf.self) {
-		/* A half copied store cannot be the recorded server's unless the record was made by a broken rule. */
-		bool fit = r->lease && !r->broken && !r->copying && !(r->flags & REPL_ATTACH_LOST);
+		bool fit = r->lease && repl_copy(r) == LEASE_COPY_WHOLE;
 
 		return fit && r->fence_epoch <= r->fs.epoch ? REPL_SERVER : REPL_FENCED;
 	}
@@ -77,6 +78,27 @@ static void start_serving(struct repl *r, uint64_t now_ms, bool from_server, str
 	repl_server_adopt(r, now_ms, true);
 }
 
+/* The recorded server lost writes: alone in sync it goes on with what is left. The lease says that the record is new. */
+static void recover(struct repl *r, uint64_t now_ms, struct repl_actions *out)
+{
+	if (!r->lease || r->fence_epoch > r->fs.epoch || r->fs.nr_in_sync > 1 || repl_copy(r) != LEASE_COPY_SURVIVED)
+		return;
+	if (r->recovering || now_ms < r->recover_at_ms)
+		return;
+	r->recovering = true;
+	repl_emit(out, REPL_ACT_RECOVER)->epoch = r->fs.epoch;
+}
+
+static void on_recovered(struct repl *r, const struct repl_event *ev)
+{
+	r->recovering = false;
+	r->recover_at_ms = ev->now_ms + 100 * r->conf.retry_ms;
+	if (ev->status < 0 || r->role != REPL_FENCED || ev->epoch != r->fs.epoch)
+		return;
+	r->flags = 0;
+	r->last = ev->pos;
+}
+
 /* Brings role, peers and source in line with configuration, lease and fences. */
 static void settle(struct repl *r, uint64_t now_ms, enum config_news news, struct repl_actions *out)
 {
@@ -99,6 +121,8 @@ static void settle(struct repl *r, uint64_t now_ms, enum config_news news, struc
 		repl_server_settle(r, now_ms, out);
 	else if (recorded && r->broken)
 		repl_server_hand_over(r, now_ms, out);
+	else if (recorded)
+		recover(r, now_ms, out);
 	else
 		repl_member_settle(r, now_ms, out);
 }
@@ -118,7 +142,7 @@ static enum config_news take_config(struct repl *r, const struct config_fs *fs)
 static void break_store(struct repl *r, uint64_t now_ms, struct repl_actions *out)
 {
 	r->broken = true;
-	r->flags |= REPL_ATTACH_LOST;
+	r->flags = (r->flags | REPL_ATTACH_LOST) & ~(uint32_t)REPL_ATTACH_SURVIVED;
 	repl_member_leave(r, now_ms, out);
 }
 
@@ -139,6 +163,9 @@ void repl_step(struct repl *r, const struct repl_event *ev, struct repl_actions 
 	case REPL_EV_BROKEN:
 		break_store(r, ev->now_ms, out);
 		break;
+	case REPL_EV_RECOVERED:
+		on_recovered(r, ev);
+		break;
 	case REPL_EV_REFUSED:
 		if (ev->epoch > r->fs.epoch && ev->epoch > r->fence_epoch)
 			r->fence_epoch = ev->epoch;
@@ -148,6 +175,7 @@ void repl_step(struct repl *r, const struct repl_event *ev, struct repl_actions 
 	case REPL_EV_ACK:
 	case REPL_EV_LOST:
 	case REPL_EV_CHANGED:
+	case REPL_EV_SYNCED:
 		repl_server_event(r, ev, out);
 		break;
 	case REPL_EV_ATTACHED:
@@ -192,9 +220,13 @@ uint64_t repl_committed(const struct repl *r)
 	return r->committed;
 }
 
-bool repl_is_whole(const struct repl *r)
+enum lease_copy repl_copy(const struct repl *r)
 {
-	return !r->broken && !r->copying && !(r->flags & REPL_ATTACH_LOST);
+	if (r->broken || r->copying)
+		return LEASE_COPY_NONE;
+	if (!(r->flags & REPL_ATTACH_LOST))
+		return LEASE_COPY_WHOLE;
+	return r->flags & REPL_ATTACH_SURVIVED ? LEASE_COPY_SURVIVED : LEASE_COPY_NONE;
 }
 
 bool repl_waits_for(const struct repl *r, uint32_t node)

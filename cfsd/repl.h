@@ -7,11 +7,15 @@
  *  - A record is committed when every recorded in-sync member has it. Committed is what replies wait for.
  *  - A member that does not answer is dropped by compare-and-swap first; only the new configuration lets commits go on.
  *  - A member that is to be added is waited for like an in-sync one from before the compare-and-swap is proposed until
- *    its outcome is known, so the recorded set never names a member that lacks a committed record.
+ *    its outcome is known, so the recorded set never names a member that lacks a committed record; and it makes what it
+ *    has durable before, so that what was synced is on every disk of the set.
  *  - The log of the recorded server is the truth. A member whose position is not in it copies everything anew, but
  *    starts only when the configuration no longer counts it as in sync.
  *  - What comes from a lower epoch of another server is refused, and who is refused by a higher epoch fences itself
  *    until it has that configuration.
+ *  - A copy that lost writes (power) is not served from, but for one case: it is the recorded server's and the only one in
+ *    sync. Then it is what there is (cluster/lease.h says when one becomes the only one); RECOVER makes it fit first. That
+ *    the record is the newest is known by the lease.
  *
  * Order of a step: the shell does what the event reports first (MADE: applied and appended to the log; RECORD: only
  * checked, the APPLY action applies it), then runs the actions in the order given. Actions may not be reordered.
@@ -25,6 +29,7 @@
 
 #include "cfsd/repl_log.h"
 #include "cluster/config.h"
+#include "cluster/lease.h"
 
 enum repl_role {
 	REPL_NONE,    /* not a member */
@@ -39,12 +44,14 @@ enum repl_event_type {
 	REPL_EV_CONFIG, /* fs: the configuration's record of this filesystem (older ones are ignored) */
 	REPL_EV_LEASE,	/* valid: may this node serve the current epoch? */
 	REPL_EV_BROKEN, /* the store failed: it is not applied to any more */
+	REPL_EV_RECOVERED, /* the RECOVER asked for at epoch is done: the store is at pos; or has failed: status */
 	/* at the server */
 	REPL_EV_MADE,	 /* pos: a change applied to the own store and appended to the log */
 	REPL_EV_ATTACH,	 /* node asks for records: epoch, pos, flags */
 	REPL_EV_ACK,	 /* node has everything up to pos */
 	REPL_EV_LOST,	 /* node: its connection is gone */
 	REPL_EV_REFUSED, /* node knows a higher epoch */
+	REPL_EV_SYNCED,	 /* node answered a SYNC: status */
 	REPL_EV_CHANGED, /* status (of cluster_done) of the change that expected epoch */
 	/* at a member */
 	REPL_EV_ATTACHED, /* node answered: status; mode; pos (COPY: the records after pos follow) */
@@ -57,6 +64,7 @@ enum repl_event_type {
 enum {
 	REPL_ATTACH_DIRTY = 1 << 0, /* the data of the last record may be torn (crash) */
 	REPL_ATTACH_LOST = 1 << 1,  /* the store is empty, half copied or lost writes: only a copy will do */
+	REPL_ATTACH_SURVIVED = 1 << 2, /* with LOST: it was whole until it lost writes; what was synced is there */
 };
 /* ATTACHED mode; wire format. */
 enum repl_mode { REPL_MODE_TAIL = 0, REPL_MODE_COPY = 1 };
@@ -85,6 +93,8 @@ enum repl_action_type {
 	REPL_ACT_ACCEPT, /* answer node's attach: mode, pos, epoch */
 	REPL_ACT_REFUSE, /* answer node's attach (status < 0), or tell it of a higher epoch (status 0); epoch */
 	REPL_ACT_DROP,	 /* close node's connection to us */
+	REPL_ACT_SYNC,	 /* have node make all it has durable, then SYNCED; it has pos */
+	REPL_ACT_RECOVER, /* at epoch: make the store fit to be served from after lost writes, then RECOVERED */
 	REPL_ACT_ATTACH, /* connect to node and ask for what follows pos: flags, epoch */
 	REPL_ACT_DETACH, /* close our connection to node */
 	REPL_ACT_APPLY,	 /* the record of this event: store_apply() and append to the log; on failure BROKEN, and stop here */
@@ -122,6 +132,8 @@ struct repl_conf {
 	uint32_t retry_ms;   /* 50: between attempts to attach, or to change the configuration */
 	uint32_t join_lag;   /* 256: a follower this many records behind is waited for, to be added */
 	bool broken_ack_early; /* simulator only: commit without asking the standbys */
+	bool broken_join_unsynced; /* simulator only: a member need not make its copy durable to be added */
+	bool broken_trust_lost; /* simulator only: a copy that lost writes is taken for whole */
 };
 
 struct repl;
@@ -139,8 +151,10 @@ uint64_t repl_epoch(const struct repl *r);
 const struct config_fs *repl_config(const struct repl *r);
 struct wire_logpos repl_position(const struct repl *r);
 uint64_t repl_committed(const struct repl *r);
-/* False while the copy is incomplete or broken: its position is not to be reported. */
-bool repl_is_whole(const struct repl *r);
+/* What this copy is worth, as the leader is to be told. */
+enum lease_copy repl_copy(const struct repl *r);
+/* Is there an in-sync member that could serve instead? */
+bool repl_can_hand_over(const struct repl *r);
 /* Must a commit wait for NODE (in sync, or about to be)? For fsync and space checks. */
 bool repl_waits_for(const struct repl *r, uint32_t node);
 

@@ -11,6 +11,8 @@ struct repl_peer {
 	bool drop;	/* in sync by the record, but lost, late or diverged: to be taken out */
 	bool joining;	/* commits wait for it; it will be proposed when it has everything committed */
 	bool maybe;	/* was in a proposal whose outcome is unknown: commits wait for it */
+	bool syncing;	/* joining: asked to make durable what it has */
+	bool durable;	/* ... and has */
 	uint64_t acked;
 	uint64_t deadline_ms; /* to make progress by; 0: nothing is expected of it */
 };
@@ -23,7 +25,8 @@ struct repl {
 
 	struct config_fs fs; /* newest configuration; epoch 0 before the first */
 	enum repl_role role;
-	bool lease, broken;
+	bool lease, broken, recovering;
+	uint64_t recover_at_ms; /* not before */
 	uint64_t fence_epoch; /* refused by this epoch: no serving below it */
 	struct wire_logpos last;
 	uint64_t committed;

@@ -94,7 +94,9 @@ static void send_tail(struct volume *v, const struct repl_action *a)
 static void accept_follower(struct volume *v, const struct repl_action *a)
 {
 	struct follower *f = follower_of(v, a->node);
-	struct msg_repl_attach_rep rep = { .epoch = a->epoch, .mode = (uint8_t)a->mode, .pos = a->pos };
+	struct msg_repl_attach_rep rep = {
+		.epoch = a->epoch, .mode = (uint8_t)a->mode, .pos = a->pos, .loss = store_loss(v->store)
+	};
 
 	if (!f || !f->attach)
 		return;
@@ -194,8 +196,11 @@ static void attach_done(void *ctx, int status, const void *msg)
 		ev.pos = rep->pos;
 		ev.epoch = rep->epoch;
 	}
-	if (!v->closed && v->source == call->conn)
+	if (!v->closed && v->source == call->conn) {
+		if (!status)
+			v->source_loss = rep->loss;
 		volume_step(v, &ev);
+	}
 	volume_unref(v);
 	free(call);
 }
@@ -384,6 +389,12 @@ static int run_action(struct volume *v, const struct repl_action *a)
 		break;
 	case REPL_ACT_DROP:
 		drop_follower(v, a->node);
+		break;
+	case REPL_ACT_SYNC:
+		sync_member(v, a->node, a->pos.lsn);
+		break;
+	case REPL_ACT_RECOVER:
+		recover_start(v, a->epoch);
 		break;
 	case REPL_ACT_ATTACH:
 		attach(v, a);

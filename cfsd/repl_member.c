@@ -10,7 +10,7 @@ static void stop_copying(struct repl *r, struct repl_actions *out)
 		return;
 	r->copying = false;
 	/* The store is a mixture now: only another copy will do. */
-	r->flags |= REPL_ATTACH_LOST;
+	r->flags = REPL_ATTACH_LOST;
 	repl_emit(out, REPL_ACT_ABORT);
 }
 

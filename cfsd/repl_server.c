@@ -112,7 +112,7 @@ static void on_attach(struct repl *r, const struct repl_event *ev, struct repl_a
 		return;
 	}
 	p->following = false;
-	p->joining = false;
+	p->joining = p->syncing = p->durable = false;
 	tail = !(ev->flags & REPL_ATTACH_LOST) &&
 	       (redo ? repl_log_has(r->log, ev->pos) : repl_log_follows(r->log, ev->pos));
 	if (!tail && (config_fs_in_sync(&r->fs, p->node) || p->maybe)) {
@@ -171,10 +171,24 @@ static void on_ack(struct repl *r, const struct repl_event *ev)
 static void lose(struct repl *r, struct repl_peer *p)
 {
 	p->following = false;
-	p->joining = false;
+	p->joining = p->syncing = p->durable = false;
 	p->deadline_ms = 0;
 	if (config_fs_in_sync(&r->fs, p->node) || p->maybe)
 		p->drop = true;
+}
+
+static void on_synced(struct repl *r, const struct repl_event *ev, struct repl_actions *out)
+{
+	struct repl_peer *p = peer_of(r, ev->node);
+
+	if (!p || !p->syncing)
+		return;
+	p->syncing = false;
+	p->durable = ev->status == 0;
+	if (p->durable)
+		return;
+	repl_emit(out, REPL_ACT_DROP)->node = p->node;
+	lose(r, p);
 }
 
 void repl_server_event(struct repl *r, const struct repl_event *ev, struct repl_actions *out)
@@ -195,6 +209,9 @@ void repl_server_event(struct repl *r, const struct repl_event *ev, struct repl_
 		p = peer_of(r, ev->node);
 		if (p)
 			lose(r, p);
+		break;
+	case REPL_EV_SYNCED:
+		on_synced(r, ev, out);
 		break;
 	case REPL_EV_CHANGED:
 		/* Success, too, is only believed when the configuration arrives. Failure may be success unheard of:
@@ -238,6 +255,14 @@ static void watch(struct repl *r, uint64_t now_ms, struct repl_actions *out)
 		}
 		if (p->following && !required(r, p) && p->acked && r->last.lsn - p->acked <= r->conf.join_lag)
 			p->joining = true;
+		/* Whatever is synced from now on is asked of it, too; what was synced so far is committed. */
+		if (p->joining && !p->syncing && !p->durable && p->acked >= r->committed) {
+			struct repl_action *a = repl_emit(out, REPL_ACT_SYNC);
+
+			a->node = p->node;
+			a->pos.lsn = p->acked;
+			p->syncing = true;
+		}
 		if (p->following && required(r, p) && p->acked < r->last.lsn && !p->deadline_ms)
 			p->deadline_ms = now_ms + r->conf.ack_ms;
 	}
@@ -273,7 +298,8 @@ static size_t target_set(struct repl *r, uint32_t set[CONFIG_MEMBERS_MAX], bool 
 		if (config_fs_in_sync(&r->fs, p->node))
 			in = !p->drop;
 		else
-			in = p->following && p->joining && p->acked >= r->committed;
+			in = p->following && p->joining && p->acked >= r->committed &&
+			     (p->durable || r->conf.broken_join_unsynced);
 		if (in)
 			set[n++] = p->node;
 	}
@@ -308,6 +334,14 @@ void repl_server_settle(struct repl *r, uint64_t now_ms, struct repl_actions *ou
 	watch(r, now_ms, out);
 	commit(r, out);
 	reconfigure(r, now_ms, out);
+}
+
+bool repl_can_hand_over(const struct repl *r)
+{
+	for (size_t i = 0; i < r->nr_peers; i++)
+		if (config_fs_in_sync(&r->fs, r->peers[i].node) && r->peers[i].following && !r->peers[i].drop)
+			return true;
+	return false;
 }
 
 void repl_server_hand_over(struct repl *r, uint64_t now_ms, struct repl_actions *out)

@@ -381,7 +381,7 @@ int session_open_handle(struct volume *v, struct rpc_conn *conn, struct rpc_req 
 	s = attach(v, conn, m);
 	volume_reap(v);
 	*rep = (struct msg_session_open_rep){
-		.epoch = v->epoch, .slots = SESSION_SLOTS, .root_ino = 1, .max_io = 1 << 20
+		.epoch = v->epoch, .slots = SESSION_SLOTS, .root_ino = 1, .max_io = 1 << 20, .loss = store_loss(v->store)
 	};
 	request_finish(r, s);
 	return 0;

@@ -45,7 +45,7 @@ struct resync {
 	uint64_t epoch;
 	struct wire_logpos from, spooled;
 	bool over;     /* aborted or complete: late answers are ignored */
-	bool distrust; /* stamps say nothing: power was lost */
+	bool distrust; /* stamps say nothing: writes were lost here, or there */
 	unsigned refs; /* the volume's, one for each call, worker and timer */
 
 	FILE *spool;
@@ -218,7 +218,7 @@ static void complete(struct resync *rs)
 		 " MiB fetched, %" PRIu64 " records, %" PRIu64 " ms", v->name, pos.lsn, rs->keys, rs->files,
 		 rs->bytes >> 20, rs->nr_applied, volume_now_ms(v) - rs->started_ms);
 	repl_log_reset(v->log, pos);
-	v->distrust = false;
+	v->distrust = v->sync_failed = false;
 	end(rs);
 	volume_step(v, &(struct repl_event){ .type = REPL_EV_COPIED, .pos = pos });
 }
@@ -548,6 +548,8 @@ int resync_start(struct volume *v, struct rpc_conn *conn, uint64_t epoch, struct
 	struct resync *rs = calloc(1, sizeof(*rs));
 	int r = rs ? spool_open(v, &rs->spool) : -ENOMEM;
 
+	if (!r && v->recovering)
+		r = -EBUSY;
 	if (!r && v->store_broken)
 		r = volume_reopen(v);
 	if (!r)
@@ -566,7 +568,9 @@ int resync_start(struct volume *v, struct rpc_conn *conn, uint64_t epoch, struct
 	rs->conn = conn;
 	rs->epoch = epoch;
 	rs->from = rs->spooled = pos;
-	rs->distrust = v->distrust;
+	/* Stamps are of the record alone; what came out of a loss may have less data under them. */
+	rs->distrust = v->distrust || v->source_loss.epoch != store_loss(v->store).epoch ||
+		       v->source_loss.lsn != store_loss(v->store).lsn;
 	rs->refs = 2;
 	rs->started_ms = rs->logged_ms = volume_now_ms(v);
 	batch_init(&rs->page);

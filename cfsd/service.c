@@ -76,12 +76,6 @@ static void describe_in_sync(const struct volume *v, char *buf, size_t size)
 	}
 }
 
-static void ignore_sync(void *ctx, int status)
-{
-	(void)ctx;
-	(void)status;
-}
-
 void volume_note_role(struct volume *v)
 {
 	char in_sync[sizeof(v->in_sync)];
@@ -93,9 +87,6 @@ void volume_note_role(struct volume *v)
 	describe_in_sync(v, in_sync, sizeof(in_sync));
 	if (v->role == repl_role(v->repl) && !strcmp(in_sync, v->in_sync))
 		return;
-	/* What fsync promised earlier holds for this copy from now on, too. */
-	if (v->role == REPL_OUT && repl_role(v->repl) == REPL_STANDBY)
-		sync_local(v, 0, false, ignore_sync, NULL);
 	v->role = repl_role(v->repl);
 	memcpy(v->in_sync, in_sync, sizeof(in_sync));
 	log_info("fs", "%s: %s at epoch %" PRIu64 ", position %" PRIu64 ", in sync:%s", v->name, repl_role_name(v->role),
@@ -136,19 +127,20 @@ static int open_store(struct volume *v, const struct config_fs *fs, uint32_t *re
 	}
 	if (r < 0)
 		return r;
-	/* With nobody else to copy from, what is left is what there is. */
-	v->distrust = lost && !(fs->nr_in_sync == 1 && fs->in_sync[0] == v->svc->conf.self);
-	if (!v->distrust)
-		r = local_note_opened(v->store);
-	if (r < 0)
-		return r;
+	v->distrust = lost;
 	*ret_flags = 0;
-	if (v->distrust || local_is_copying(v->store) || !store_is_formatted(v->store))
+	if (!lost)
+		r = local_note_opened(v->store);
+	if (local_is_copying(v->store) || !store_is_formatted(v->store))
 		*ret_flags = REPL_ATTACH_LOST;
-	if (*ret_flags && fs->server == v->svc->conf.self)
+	else if (lost)
+		*ret_flags = REPL_ATTACH_LOST | REPL_ATTACH_SURVIVED;
+	if (*ret_flags & REPL_ATTACH_SURVIVED)
+		log_warn("fs", "%s: this node's copy may have lost what was not synced", v->name);
+	else if (*ret_flags && fs->server == v->svc->conf.self)
 		log_error("fs", "%s: this node is the server, but its copy is %s", v->name,
 			  store_is_formatted(v->store) ? "incomplete" : "gone");
-	return 0;
+	return r;
 }
 
 static void volume_close(struct volume *v)
@@ -184,7 +176,7 @@ int volume_reopen(struct volume *v)
 		abort();
 	}
 	v->store = s;
-	v->store_broken = false;
+	v->store_broken = v->sync_failed = false;
 	return 0;
 }
 
@@ -266,9 +258,16 @@ void file_service_lease_lost(struct file_service *svc, uint32_t fs)
 static void report(struct volume *v)
 {
 	struct file_service_host *h = &v->svc->host;
-	struct wire_logpos none = { 0 };
+	struct wire_logpos pos = repl_position(v->repl);
 
-	h->report(h->ctx, v->fs, repl_is_whole(v->repl) ? repl_position(v->repl) : none);
+	/* Nothing is known of the configuration yet, so nothing of what the copy is worth. */
+	if (!repl_epoch(v->repl))
+		return;
+	h->report(h->ctx, &(struct lease_position){ .fs = v->fs,
+						    .epoch = pos.epoch,
+						    .lsn = pos.lsn,
+						    .at = repl_epoch(v->repl),
+						    .copy = repl_copy(v->repl) });
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -279,6 +278,7 @@ static void on_tick(uv_timer_t *timer)
 	DL_FOREACH(svc->volumes, v) {
 		volume_check_lease(v);
 		volume_step(v, &(struct repl_event){ .type = REPL_EV_TICK });
+		sync_hand_over(v);
 		sync_free_removed(v);
 		report(v);
 		if (!v->serving)
@@ -538,7 +538,7 @@ static void handle_closed(uv_handle_t *h)
 
 static void volume_end(struct volume *v)
 {
-	bool whole = repl_is_whole(v->repl);
+	bool whole = repl_copy(v->repl) == LEASE_COPY_WHOLE;
 
 	if (v->serving)
 		volume_stop(v);
@@ -547,8 +547,12 @@ static void volume_end(struct volume *v)
 	repl_io_stop(v);
 	volume_forget(v);
 	/* Whatever workers still do, the store may be closed as synced: they only sync, too. */
-	if (whole && !v->distrust && store_sync(v->store, 0) == 0)
-		local_note_closed(v->store);
+	if (whole && !v->distrust) {
+		if (store_sync(v->store, 0) == 0)
+			local_note_closed(v->store);
+		else
+			local_note_lost(v->store);
+	}
 	DL_DELETE(v->svc->volumes, v);
 	volume_unref(v);
 }

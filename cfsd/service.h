@@ -14,6 +14,7 @@
 
 #include "cfsd/store.h"
 #include "cluster/config.h"
+#include "cluster/lease.h"
 #include "wire/rpc.h"
 
 struct file_service;
@@ -23,7 +24,7 @@ struct file_service_host {
 	int (*open_store)(void *ctx, uint32_t fs, struct store **ret_s);
 	/* As cluster_lease_valid(), cluster_report_position(), cluster_fs_change(). */
 	bool (*lease_valid)(void *ctx, uint32_t fs, uint64_t epoch);
-	void (*report)(void *ctx, uint32_t fs, struct wire_logpos pos);
+	void (*report)(void *ctx, const struct lease_position *pos);
 	void (*change)(void *ctx, uint32_t fs, uint64_t expected, uint32_t server, const uint32_t *in_sync,
 		       size_t nr_in_sync, void (*done)(void *done_ctx, int status), void *done_ctx);
 	void *ctx;

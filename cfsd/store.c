@@ -587,7 +587,7 @@ static int recover_file(struct store *s, const struct data_item *f)
 	r = inode_load(s, f->ino, &in);
 	if (r < 0 && r != -ESTALE)
 		return r;
-	if (r < 0 || !S_ISREG(in.mode))
+	if (r < 0 || !S_ISREG(in.mode) || in.layout == INODE_INLINE)
 		return s->data->ops->remove(s->data, f->ino);
 	return f->size > in.size ? s->data->ops->truncate(s->data, f->ino, in.size) : 0;
 }

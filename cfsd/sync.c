@@ -2,6 +2,10 @@
  * fsync: everything an operation has seen is made durable here, in a worker, and on every member that a commit waits
  * for. A member that cannot is let go (its connection is closed; the core then drops it from the in-sync set), so the
  * answer is always about the members that count.
+ *
+ * A copy that could not be made durable once is none any more: the kernel tells once of pages that it could not write and
+ * takes them for clean then, so no later sync would know. It is given up, and all of it copied anew. A server hands over,
+ * and the client's fsync is asked again there. The last copy goes on, but says of nothing any more that it is durable.
  */
 #include <assert.h>
 #include <errno.h>
@@ -9,6 +13,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "cfsd/local.h"
+#include "cfsd/system.h"
 #include "cfsd/volume.h"
 #include "common/log.h"
 
@@ -211,22 +217,80 @@ void sync_check(struct volume *v)
 			job_end(job, 0);
 }
 
+/* Did writes get lost (and not only the time to wait for them)? */
+static bool is_loss(int status)
+{
+	return status == -EIO || status == -ENOSPC || status == -EDQUOT;
+}
+
+static void give_up(struct volume *v)
+{
+	v->store_broken = true;
+	volume_step(v, &(struct repl_event){ .type = REPL_EV_BROKEN });
+}
+
+void sync_hand_over(struct volume *v)
+{
+	if (!v->sync_failed || v->store_broken || !repl_can_hand_over(v->repl))
+		return;
+	log_warn("fs", "%s: another member serves from here on", v->name);
+	give_up(v);
+}
+
+/* For clients that come back, and for the copies to come: what was not synced by now may be gone. */
+static void note_loss(struct volume *v)
+{
+	struct wire_logpos pos = { .epoch = v->epoch, .lsn = store_position(v->store).lsn + 1 };
+
+	txn_clear(&v->txn);
+	if (v->serving && system_put_loss(&v->txn.meta, pos) == 0)
+		volume_commit_txn(v);
+	txn_clear(&v->txn);
+}
+
+static void lost_writes(struct volume *v, int status)
+{
+	if (v->sync_failed || v->store_broken || v->closed)
+		return;
+	log_error("fs", "%s: this copy cannot be made durable: %s", v->name, strerror(-status));
+	v->distrust = true;
+	v->sync_failed = true;
+	if (local_note_lost(v->store) < 0)
+		log_error("fs", "%s: nor can that be noted: do not restart this node before another has a copy", v->name);
+	if (repl_role(v->repl) != REPL_SERVER) {
+		give_up(v);
+		return;
+	}
+	sync_hand_over(v);
+	if (!v->store_broken) {
+		log_error("fs", "%s: it is the last one: nothing is durable until another member has a copy", v->name);
+		note_loss(v);
+	}
+}
+
 static void local_done(void *ctx, int status)
 {
 	struct sync_job *job = ctx;
+	struct volume *v = job->v;
 
-	job->local_done = true;
+	/* Handing over answers the request: ask there. */
+	if (is_loss(status))
+		lost_writes(v, status);
+	/* Another sync may have been told of what this one was to write. */
+	if (!status && v->sync_failed)
+		status = -EIO;
+	job->local_done = !status;
 	if (job->r && status < 0)
 		job_end(job, status == -ENOSPC ? -ENOSPC : -EIO);
 	else if (job->r)
-		sync_check(job->v);
+		sync_check(v);
 	job_unref(job);
 }
 
 void sync_start(struct request *r, uint64_t ino)
 {
-	struct sync_job *job = calloc(1, sizeof(*job));
-	int s = job ? 0 : -ENOMEM;
+	struct sync_job *job = r->v->sync_failed ? NULL : calloc(1, sizeof(*job));
+	int s = job ? 0 : r->v->sync_failed ? -EIO : -ENOMEM;
 
 	r->lsn = store_position(r->v->store).lsn;
 	if (!s) {
@@ -265,20 +329,66 @@ static void freed(void *ctx, int status)
 	struct volume *v = ctx;
 
 	v->freeing = false;
-	if (status < 0)
-		log_error("fs", "%s: data of removed files cannot be freed: %s", v->name, strerror(-status));
+	if (is_loss(status))
+		lost_writes(v, status);
 }
 
 void sync_free_removed(struct volume *v)
 {
 	uint64_t now = volume_now_ms(v);
 
-	if (v->freeing || v->resync || v->store_broken || !store_has_removed(v->store))
+	if (v->freeing || v->recovering || v->resync || v->store_broken || v->sync_failed || !store_has_removed(v->store))
 		return;
 	if (now < v->freed_ms + (volume_free_bytes(v) < FREE_SOON_BYTES ? FREE_SOON_MS : FREE_MS))
 		return;
 	v->freed_ms = now;
 	v->freeing = start_work(v, free_removed, 0, freed, v) == 0;
+}
+
+/* ---- a member that joins ---- */
+
+struct member_sync {
+	struct volume *v; /* a reference */
+	struct rpc_conn *conn; /* compared only */
+	uint32_t node;
+};
+
+static void member_synced(void *ctx, int status, const void *rep)
+{
+	struct member_sync *ms = ctx;
+	struct volume *v = ms->v;
+	bool current = false;
+
+	(void)rep;
+	/* An answer on an earlier connection says nothing about what was sent on this one. */
+	for (size_t i = 0; i < v->nr_followers; i++)
+		current |= v->followers[i].node == ms->node && v->followers[i].conn == ms->conn;
+	if (current)
+		volume_step(v, &(struct repl_event){ .type = REPL_EV_SYNCED, .node = ms->node, .status = status });
+	volume_unref(v);
+	free(ms);
+}
+
+void sync_member(struct volume *v, uint32_t node, uint64_t lsn)
+{
+	struct msg_repl_sync_req req = { .fs = v->fs, .epoch = v->epoch, .lsn = lsn };
+	struct member_sync *ms = malloc(sizeof(*ms));
+	const struct follower *f = NULL;
+	int r = -ENOTCONN;
+
+	for (size_t i = 0; i < v->nr_followers; i++)
+		if (v->followers[i].node == node && v->followers[i].conn)
+			f = &v->followers[i];
+	if (f && ms) {
+		*ms = (struct member_sync){ v, f->conn, node };
+		r = rpc_call(f->conn, MSG_repl_sync, &req, MEMBER_SYNC_MS, member_synced, ms);
+	}
+	if (r < 0) {
+		free(ms);
+		volume_step(v, &(struct repl_event){ .type = REPL_EV_SYNCED, .node = node, .status = r });
+		return;
+	}
+	v->refs++;
 }
 
 /* ---- the member's side ---- */
@@ -293,16 +403,12 @@ static void serve_done(void *ctx, int status)
 	struct serving *s = ctx;
 	struct volume *v = s->v;
 
+	if (!status && v->sync_failed)
+		status = -EIO;
 	rpc_reply(s->rq, status, NULL);
 	free(s);
-	if ((status != -EIO && status != -ENOSPC && status != -EDQUOT) || v->closed)
-		return;
-	/* The kernel tells once of pages that it could not write and takes them for clean then, so no later sync would
-	   know. Neither data nor stamps are worth anything: all is copied anew. */
-	log_error("fs", "%s: this copy cannot be made durable: %s", v->name, strerror(-status));
-	v->distrust = true;
-	v->store_broken = true;
-	volume_step(v, &(struct repl_event){ .type = REPL_EV_BROKEN });
+	if (is_loss(status))
+		lost_writes(v, status);
 }
 
 void sync_serve(struct volume *v, struct rpc_req *rq, const struct msg_repl_sync_req *m)
@@ -316,7 +422,7 @@ void sync_serve(struct volume *v, struct rpc_req *rq, const struct msg_repl_sync
 	}
 	*s = (struct serving){ v, rq };
 	if (m->epoch >= repl_epoch(v->repl) || repl_config(v->repl)->server == v->source_node)
-		r = repl_is_whole(v->repl) && store_position(v->store).lsn >= m->lsn ? 0 : -EAGAIN;
+		r = repl_copy(v->repl) == LEASE_COPY_WHOLE && store_position(v->store).lsn >= m->lsn ? 0 : -EAGAIN;
 	if (!r)
 		r = sync_local(v, m->ino, false, serve_done, s);
 	if (r < 0) {

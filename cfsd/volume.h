@@ -53,8 +53,10 @@ struct volume {
 	bool closed;
 	struct store *store;
 	bool store_broken; /* store_apply() failed: nothing more can be applied before it is opened anew */
-	bool distrust;	   /* power was lost: data stamps prove nothing */
+	bool distrust;	   /* writes were lost (power, a failed sync): data stamps prove nothing */
+	bool sync_failed;  /* and yet served from, being the only one: nothing that is asked to be durable is */
 	unsigned nr_workers; /* that use the store */
+	bool recovering;     /* one of them has it for itself */
 	bool freeing;	     /* one of them frees data of removed inodes */
 	uint64_t freed_ms;   /* when that began last */
 	struct repl_log *log;
@@ -90,6 +92,7 @@ struct volume {
 	struct change_call *change; /* asked of the host, not answered */
 	struct rpc_conn *source; /* to the server */
 	uint32_t source_node, attach_flags;
+	struct wire_logpos source_loss; /* of the server's store */
 	bool ack_due;
 	struct wire_logpos ack_pos;
 	const struct msg_repl_record_req *record; /* the one being handled */
@@ -162,8 +165,12 @@ void sync_start(struct request *r, uint64_t ino);
 /* Commits or the configuration moved on. */
 void sync_check(struct volume *v);
 void sync_stop(struct volume *v);
+/* A copy that cannot be made durable is given up as soon as another one can serve. */
+void sync_hand_over(struct volume *v);
 /* Now and then: data of inodes whose removal can be made durable goes. */
 void sync_free_removed(struct volume *v);
+/* A member that joins makes what it has durable; SYNCED tells the core. */
+void sync_member(struct volume *v, uint32_t node, uint64_t lsn);
 /* A member is asked to make its copy durable. */
 void sync_serve(struct volume *v, struct rpc_req *rq, const struct msg_repl_sync_req *m);
 /* Runs store_sync(ino) and data sync in a worker, then DONE on the loop. 0 or -errno: DONE is not called. */
@@ -185,6 +192,10 @@ void repl_io_ack(struct volume *v, struct rpc_conn *conn, const struct msg_repl_
 void repl_io_record(struct volume *v, struct rpc_conn *conn, const struct msg_repl_record_req *m);
 void repl_io_send_ack(struct volume *v);
 void repl_io_stop(struct volume *v);
+
+/* ---- recover.c ---- */
+/* Makes the store fit to be served from at EPOCH although writes were lost; RECOVERED tells the core. */
+void recover_start(struct volume *v, uint64_t epoch);
 
 /* ---- resync.c, copy_serve.c ---- */
 /* Copies everything from the server at CONN; records after POS will be spooled. 0 or -errno. */

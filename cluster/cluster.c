@@ -379,18 +379,18 @@ bool cluster_lease_valid(struct cluster *cl, uint32_t fs, uint64_t epoch)
 	return false;
 }
 
-void cluster_report_position(struct cluster *cl, uint32_t fs, uint64_t epoch, uint64_t lsn)
+void cluster_report_position(struct cluster *cl, const struct lease_position *pos)
 {
 	LOCK_SCOPE(&cl->pos_lock);
 	size_t i = 0;
 
-	while (i < cl->nr_pos && cl->pos[i].fs != fs)
+	while (i < cl->nr_pos && cl->pos[i].fs != pos->fs)
 		i++;
 	if (i == CONFIG_FS_MAX)
 		return;
 	if (i == cl->nr_pos)
 		cl->nr_pos++;
-	cl->pos[i] = (struct lease_position){ fs, epoch, lsn };
+	cl->pos[i] = *pos;
 }
 
 static void change_told(void *arg)

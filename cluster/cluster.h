@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "cluster/config.h"
-#include "cluster/lease.h" /* struct cluster_times */
+#include "cluster/lease.h" /* struct cluster_times, struct lease_position */
 #include "common/mailbox.h"
 
 struct cluster;
@@ -48,8 +48,9 @@ const struct node_identity *cluster_identity(const struct cluster *cl);
 
 /* [any thread] True while this node may serve FS at EPOCH: it is the recorded server and its lease has not run out. */
 bool cluster_lease_valid(struct cluster *cl, uint32_t fs, uint64_t epoch);
-/* [any thread] How far this node's copy of FS has come; goes out with heartbeats and decides who is promoted. */
-void cluster_report_position(struct cluster *cl, uint32_t fs, uint64_t epoch, uint64_t lsn);
+/* [any thread] How far this node's copy has come, and what it is worth; goes out with heartbeats and decides who is
+   promoted. */
+void cluster_report_position(struct cluster *cl, const struct lease_position *pos);
 
 /* STATUS 0, or -EAGAIN: epoch was not EXPECTED (read the configuration again), -EHOSTUNREACH: no quorum in time. */
 typedef void (*cluster_done)(void *ctx, int status);

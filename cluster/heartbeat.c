@@ -7,11 +7,8 @@
 #include <string.h>
 
 #include "cluster/internal.h"
-#include "common/bytes.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-
-enum { POSITION_LEN = 20, GRANT_LEN = 12 };
 
 struct beat {
 	struct cluster *cl;
@@ -81,25 +78,13 @@ static void granted(struct cluster *cl, const struct beat *b, const struct lease
 	heartbeat_publish(cl);
 }
 
-static size_t unpack_grants(const struct wire_blob *b, struct lease_grant *ret)
-{
-	size_t n = b->len / GRANT_LEN;
-
-	n = n < CONFIG_FS_MAX ? n : CONFIG_FS_MAX;
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t *p = (const uint8_t *)b->p + i * GRANT_LEN;
-
-		ret[i] = (struct lease_grant){ get_le32(p), get_le64(p + 4) };
-	}
-	return n;
-}
-
 static void beat_done(void *ctx, int status, const void *msg)
 {
 	struct beat *b = ctx;
 	struct cluster *cl = b->cl;
 	const struct msg_heartbeat_rep *rep = msg;
 	struct lease_grant grants[CONFIG_FS_MAX];
+	size_t nr;
 
 	if (!status) {
 		cl->leader = rep->leader;
@@ -107,7 +92,8 @@ static void beat_done(void *ctx, int status, const void *msg)
 			cl->leader_heard_ms = b->sent_ms;
 			cl->goodbye_said |= b->leaving;
 		}
-		granted(cl, b, grants, unpack_grants(&rep->grants, grants));
+		if (!lease_unpack_grants(&rep->grants, grants, &nr))
+			granted(cl, b, grants, nr);
 		if (rep->config_version > cl->config->version)
 			config_fetch(cl);
 	} else if (cl->leader == b->asked) {
@@ -122,18 +108,6 @@ static size_t copy_positions(struct cluster *cl, struct lease_position *ret)
 
 	memcpy(ret, cl->pos, cl->nr_pos * sizeof(*ret));
 	return cl->nr_pos;
-}
-
-static void pack_positions(const struct lease_position *pos, size_t n, uint8_t *buf, struct wire_blob *ret)
-{
-	for (size_t i = 0; i < n; i++) {
-		uint8_t *p = buf + i * POSITION_LEN;
-
-		put_le32(p, pos[i].fs);
-		put_le64(p + 4, pos[i].epoch);
-		put_le64(p + 12, pos[i].lsn);
-	}
-	*ret = (struct wire_blob){ buf, (uint32_t)(n * POSITION_LEN) };
 }
 
 /* The leader answers itself. */
@@ -156,7 +130,7 @@ static void answer(struct cluster *cl, uint32_t node, bool leaving, const struct
 void heartbeat_send(struct cluster *cl)
 {
 	struct lease_position pos[CONFIG_FS_MAX];
-	uint8_t packed[CONFIG_FS_MAX * POSITION_LEN];
+	uint8_t packed[CONFIG_FS_MAX * LEASE_POSITION_LEN];
 	size_t nr = copy_positions(cl, pos);
 	struct msg_heartbeat_req req = { .leaving = cl->leaving, .config_version = cl->config->version };
 	struct beat now = { cl, cluster_now_ms(), 0, cl->leaving }, *b;
@@ -176,7 +150,7 @@ void heartbeat_send(struct cluster *cl)
 		return;
 	*b = now;
 	b->asked = rpc_conn_peer(conn)->node_id;
-	pack_positions(pos, nr, packed, &req.positions);
+	req.positions = lease_pack_positions(pos, nr, packed);
 	if (rpc_call(conn, MSG_heartbeat, &req, cl->times.lease_ms, beat_done, b) < 0)
 		free(b);
 }
@@ -255,42 +229,23 @@ void heartbeat_tick(struct cluster *cl, uint64_t now)
 		lead_tick(cl, now);
 }
 
-static int unpack_positions(const struct wire_blob *b, struct lease_position *ret, size_t *ret_nr)
-{
-	size_t n = b->len / POSITION_LEN;
-
-	if (b->len % POSITION_LEN || n > CONFIG_FS_MAX)
-		return -EBADMSG;
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t *p = (const uint8_t *)b->p + i * POSITION_LEN;
-
-		ret[i] = (struct lease_position){ get_le32(p), get_le64(p + 4), get_le64(p + 12) };
-	}
-	*ret_nr = n;
-	return 0;
-}
-
 static void serve(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
 {
 	struct cluster *cl = ctx;
 	const struct msg_heartbeat_req *req = msg;
 	struct msg_heartbeat_rep rep = { .leader = cluster_leader(cl), .config_version = cl->config->version };
 	struct lease_position pos[CONFIG_FS_MAX];
-	uint8_t packed[CONFIG_FS_MAX * GRANT_LEN];
+	uint8_t packed[CONFIG_FS_MAX * LEASE_GRANT_LEN];
 	struct lease_actions out = { 0 };
 	size_t nr;
-	int r = unpack_positions(&req->positions, pos, &nr);
+	int r = lease_unpack_positions(&req->positions, pos, &nr);
 
 	/* One that is not sure sends nobody to itself. */
 	if (rep.leader == cl->id.id && !raft_core_leads(cl->core, cluster_now_ms()))
 		rep.leader = 0;
 	if (!r && cl->lease_leader.leading)
 		answer(cl, rpc_conn_peer(conn)->node_id, req->leaving, pos, nr, &out);
-	for (size_t i = 0; i < out.nr_grants; i++) {
-		put_le32(packed + i * GRANT_LEN, out.grants[i].fs);
-		put_le64(packed + i * GRANT_LEN + 4, out.grants[i].epoch);
-	}
-	rep.grants = (struct wire_blob){ packed, (uint32_t)(out.nr_grants * GRANT_LEN) };
+	rep.grants = lease_pack_grants(out.grants, out.nr_grants, packed);
 	/* One that leaves is not made to wait for the tick. */
 	if (!r && req->leaving)
 		cl->lead_tick_ms = 0;

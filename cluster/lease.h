@@ -9,8 +9,12 @@
  * - It takes a filesystem from a server only when the lease has ended: lease_ms + margin_ms after it last answered the
  *   server's heartbeat, and as long after it began to lead (its predecessor's grants end in that time).
  * - From the moment it proposes to take a filesystem away it grants nothing on it until the epoch has moved on.
- * - Only an in-sync member that reports a position is promoted, the one with the longest log; dead members leave the
- *   in-sync set with it.
+ * - Only an in-sync member whose copy is whole is promoted, the one with the longest log; members that are dead, or say
+ *   that theirs is not whole, leave the in-sync set with it. A server that says so of itself serves no more and is
+ *   replaced at once.
+ * - Only when every in-sync member is alive and has said, at this very epoch, that its copy is not whole, what was synced
+ *   has to do: the longest copy that was whole before writes were lost (power) serves, alone in the in-sync set. Such a
+ *   copy cannot become whole again before the epoch moves on, so what was said stays true until the compare-and-swap.
  *
  * The node's side: a lease is valid until lease_ms after the heartbeat that it answers was *sent*.
  */
@@ -36,11 +40,22 @@ struct cluster_times {
 enum lease_break {
 	LEASE_BREAK_PROMOTE_STALE = 1 << 0, /* promotes any living member, in sync or not */
 	LEASE_BREAK_NO_WAIT = 1 << 1,	    /* promotes without waiting for the old lease to end */
+	LEASE_BREAK_SURVIVOR_EARLY = 1 << 2, /* after a loss of power does not wait for all in-sync members */
+	LEASE_BREAK_SURVIVOR_SHORTEST = 1 << 3, /* chooses the shortest copy then */
+};
+
+/* What a node says of its copy of a filesystem. Wire format. */
+enum lease_copy {
+	LEASE_COPY_WHOLE = 0,	 /* has everything up to its position */
+	LEASE_COPY_SURVIVED = 1, /* was whole until writes were lost (power, a failed sync): has what was synced */
+	LEASE_COPY_NONE = 2,	 /* empty, half copied, broken */
 };
 
 struct lease_position {
 	uint32_t fs;
 	uint64_t epoch, lsn;
+	uint64_t at; /* the epoch of the configuration it was said under */
+	enum lease_copy copy;
 };
 
 struct lease_grant {
@@ -150,5 +165,16 @@ bool lease_node_valid(const struct lease_node *n, const struct config *c, uint32
 uint64_t lease_node_until(const struct lease_node *n, const struct config *c, uint32_t fs);
 /* Filesystems whose lease was valid at the last call and is no more; the count. */
 size_t lease_node_lost(struct lease_node *n, const struct config *c, uint64_t now_ms, uint32_t ret_fs[CONFIG_FS_MAX]);
+
+/* ---- on the wire: lease_wire.c ---- */
+
+enum { LEASE_POSITION_LEN = 29, LEASE_GRANT_LEN = 12 };
+
+/* Into BUF, CONFIG_FS_MAX entries long; the blob borrows it. */
+struct wire_blob lease_pack_positions(const struct lease_position *pos, size_t nr, uint8_t *buf);
+struct wire_blob lease_pack_grants(const struct lease_grant *grants, size_t nr, uint8_t *buf);
+/* 0 and up to CONFIG_FS_MAX entries, or -EBADMSG. */
+int lease_unpack_positions(const struct wire_blob *b, struct lease_position *ret, size_t *ret_nr);
+int lease_unpack_grants(const struct wire_blob *b, struct lease_grant *ret, size_t *ret_nr);
 
 #endif

@@ -121,14 +121,23 @@ static void heartbeat(struct lease_leader *l, const struct lease_event *ev, cons
 
 /* ---- taking over ---- */
 
-static struct lease_position position_of(const struct lease_leader *l, uint32_t node, uint32_t fs)
+/* What NODE said of its copy; NULL: nothing, its file service has not begun yet. */
+static const struct lease_position *said(const struct lease_leader *l, uint32_t node, uint32_t fs)
 {
 	const struct lease_peer *p = peer_find(l, node);
 
 	for (size_t i = 0; p && i < p->nr_pos; i++)
 		if (p->pos[i].fs == fs)
-			return p->pos[i];
-	return (struct lease_position){ .fs = fs };
+			return &p->pos[i];
+	return NULL;
+}
+
+/* It said that its copy is not whole, under this configuration: that stays so until the epoch moves on. */
+static bool is_lost(const struct lease_leader *l, const struct config_fs *fs, uint32_t node)
+{
+	const struct lease_position *pos = said(l, node, fs->id);
+
+	return pos && pos->copy != LEASE_COPY_WHOLE && pos->at == fs->epoch;
 }
 
 static bool is_longer(const struct lease_position *a, const struct lease_position *b)
@@ -136,28 +145,25 @@ static bool is_longer(const struct lease_position *a, const struct lease_positio
 	return a->epoch != b->epoch ? a->epoch > b->epoch : a->lsn > b->lsn;
 }
 
-/*
- * The living candidate with the longest log, 0 when there is none; IN_SYNC becomes the living in-sync members. One that
- * reports no position is no candidate: its copy lost writes (power, disk), or its file service has not begun yet.
- */
+/* The living whole copy with the longest log, 0 when there is none; IN_SYNC becomes the members to stay in sync. */
 static uint32_t pick_server(const struct lease_leader *l, const struct config_fs *fs, uint64_t now,
 			    struct wire_u32s *in_sync)
 {
 	bool stale_too = l->breaks & LEASE_BREAK_PROMOTE_STALE;
-	struct lease_position best = { 0 };
+	const struct lease_position *best = NULL;
 	uint32_t server = 0;
 
 	in_sync->n = 0;
 	for (size_t i = 0; i < fs->nr_members; i++) {
 		uint32_t id = fs->members[i];
-		struct lease_position pos = position_of(l, id, fs->id);
+		const struct lease_position *pos = said(l, id, fs->id);
 
-		if (id == fs->server || !lease_leader_alive(l, id, now))
+		if (id == fs->server || !lease_leader_alive(l, id, now) || is_lost(l, fs, id))
 			continue;
 		if (!config_fs_in_sync(fs, id) && !stale_too)
 			continue;
 		in_sync->v[in_sync->n++] = id;
-		if ((pos.epoch || stale_too) && (!server || is_longer(&pos, &best))) {
+		if (pos && pos->copy == LEASE_COPY_WHOLE && (!server || is_longer(pos, best))) {
 			server = id;
 			best = pos;
 		}
@@ -165,17 +171,46 @@ static uint32_t pick_server(const struct lease_leader *l, const struct config_fs
 	return server;
 }
 
+/* The longest of the copies that survived, when no in-sync one is whole and all have said so; else 0. */
+static uint32_t pick_survivor(const struct lease_leader *l, const struct config_fs *fs, uint64_t now)
+{
+	bool shortest = l->breaks & LEASE_BREAK_SURVIVOR_SHORTEST;
+	const struct lease_position *best = NULL;
+	uint32_t server = 0;
+
+	for (size_t i = 0; i < fs->nr_in_sync; i++) {
+		uint32_t id = fs->in_sync[i];
+		const struct lease_position *pos = said(l, id, fs->id);
+
+		if (!lease_leader_alive(l, id, now) || !is_lost(l, fs, id)) {
+			if (l->breaks & LEASE_BREAK_SURVIVOR_EARLY)
+				continue;
+			return 0;
+		}
+		if (pos->copy == LEASE_COPY_SURVIVED && (!server || is_longer(pos, best) != shortest)) {
+			server = id;
+			best = pos;
+		}
+	}
+	/* Alone it does not need us (cfsd/repl.h). */
+	return fs->nr_in_sync == 1 && server == fs->server ? 0 : server;
+}
+
 static void take_over(struct lease_leader *l, const struct config_fs *fs, uint64_t now, struct lease_actions *out)
 {
 	struct lease_taking *t = taking_get(l, fs->id);
 	struct cmd_fs_change cmd = { .fs = fs->id, .expected = fs->epoch };
-	bool over = lease_over(l, fs->server, now);
+	bool over = lease_over(l, fs->server, now) || is_lost(l, fs, fs->server);
 
 	if (l->breaks & LEASE_BREAK_NO_WAIT)
 		over = !lease_leader_alive(l, fs->server, now + l->times.lease_ms);
 	if (!over || t->epoch == fs->epoch)
 		return;
 	cmd.server = pick_server(l, fs, now, &cmd.in_sync);
+	if (!cmd.server) {
+		cmd.server = pick_survivor(l, fs, now);
+		cmd.in_sync = (struct wire_u32s){ .n = 1, .v = { cmd.server } };
+	}
 	if (!cmd.server)
 		return; /* the last in-sync copy is away: unavailable, never a stale one */
 	cmd.force = (l->breaks & LEASE_BREAK_PROMOTE_STALE) != 0;

@@ -54,7 +54,7 @@ static void *ask(void *arg)
 	for (uint64_t lsn = 1; !atomic_load(&r->stop); lsn++) {
 		if (cluster_lease_valid(r->cl, 1, atomic_load(&r->epoch)))
 			atomic_fetch_add(&r->valid, 1);
-		cluster_report_position(r->cl, 1, atomic_load(&r->epoch), lsn);
+		cluster_report_position(r->cl, &(struct lease_position){ 1, atomic_load(&r->epoch), lsn });
 	}
 	return NULL;
 }

@@ -5,6 +5,10 @@
  * The order of changes is known (the records that the last server's history is made of), so it is checked, not searched:
  * every acknowledged change is in it exactly once; replayed on the model in that order each gave the answer it got; what
  * only looked, or failed, fits the state at some place between its call and its answer.
+ *
+ * When power was lost everywhere, a history ends: the next one begins with what a node recovered. That is a beginning of
+ * the one that ended, with everything in it that was synced; what was not synced may be missing from some place on, and
+ * of the bytes of files each word is one that was written there since it was synced. Each history is checked by itself.
  */
 #ifndef CFS_TESTS_SIM_CHECK_H
 #define CFS_TESTS_SIM_CHECK_H
@@ -12,7 +16,7 @@
 #include "cfsd/store.h"
 #include "tests/sim/sim.h"
 
-enum op_kind { OP_LOOKUP, OP_READ, OP_CREATE, OP_UNLINK, OP_RENAME, OP_APPEND, OP_WRITE, OP_KINDS };
+enum op_kind { OP_LOOKUP, OP_READ, OP_FSYNC, OP_CREATE, OP_UNLINK, OP_RENAME, OP_APPEND, OP_WRITE, OP_KINDS };
 
 #define CHECK_NAMES 6u
 /* Two of them are more than what is kept inline (cfsd/content.h). */
@@ -50,6 +54,9 @@ void check_executed(struct check *c, uint64_t session, uint32_t slot, uint64_t s
 		    uint64_t ino);
 /* A server made this record. */
 void check_record(struct check *c, uint32_t node, const struct record *rec);
+
+/* A node serves from what is left in its store S, which was at PREV. */
+void check_recovered(struct check *c, struct store *s, struct wire_logpos prev);
 
 /* All of it, when the world stands still: LAST is the position of the surviving history. */
 void check_history(struct check *c, struct wire_logpos last);

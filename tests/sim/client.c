@@ -32,6 +32,12 @@ struct sim_client {
 	uint64_t conn_number; /* answers on an earlier connection are not for us */
 	bool asking;
 	uint64_t inos[CHECK_NAMES]; /* as last seen */
+	struct wire_logpos loss;
+	uint64_t nr_losses;
+	struct dirty {
+		uint64_t ino, losses, changed; /* changed before so many losses and not synced; the last time */
+	} *dirty;
+	size_t nr_dirty, nr_opens;
 	size_t under_way;
 };
 
@@ -80,6 +86,46 @@ static void take_answer(struct check_op *op, const void *rep)
 	}
 }
 
+/* ---- what is not synced: as fuse/inode.h ---- */
+
+static struct dirty *dirty_of(struct sim_client *c, uint64_t ino)
+{
+	for (size_t i = 0; i < c->nr_dirty; i++)
+		if (c->dirty[i].ino == ino)
+			return &c->dirty[i];
+	return NULL;
+}
+
+static void note_dirty(struct sim_client *c, const struct check_op *op)
+{
+	uint64_t ino = op->kind == OP_CREATE ? op->ret_ino : op->ino;
+	struct dirty *d = dirty_of(c, ino);
+
+	if (op->status || (op->kind != OP_CREATE && op->kind != OP_APPEND && op->kind != OP_WRITE))
+		return;
+	if (!d) {
+		c->dirty = realloc(c->dirty, (c->nr_dirty + 1) * sizeof(*d));
+		assert(c->dirty);
+		d = &c->dirty[c->nr_dirty++];
+		*d = (struct dirty){ .ino = ino, .losses = c->nr_losses };
+	}
+	d->changed = c->sim->world.now;
+}
+
+/* An fsync that went well says so only when nothing was lost before. */
+static void synced(struct sim_client *c, struct check_op *op)
+{
+	struct dirty *d = dirty_of(c, op->ino);
+
+	if (op->status || !d)
+		return;
+	if (d->losses != c->nr_losses)
+		op->status = -EIO;
+	else if (d->changed >= op->called)
+		return;
+	*d = c->dirty[--c->nr_dirty];
+}
+
 static void answered(void *ctx, int status, const void *rep)
 {
 	struct client_op *o = ctx;
@@ -123,6 +169,9 @@ static void send_op(struct sim_client *c, struct client_op *o)
 	case OP_LOOKUP:
 		call(c, o, MSG_lookup, &(struct msg_lookup_req){ .h = h, .parent = 1, .entry = name });
 		break;
+	case OP_FSYNC:
+		call(c, o, MSG_fsync, &(struct msg_fsync_req){ .h = h, .ino = op->ino });
+		break;
 	case OP_READ:
 		call(c, o, MSG_read, &(struct msg_read_req){ .h = h, .ino = op->ino, .len = 1 << 20 });
 		break;
@@ -161,7 +210,7 @@ static void submit(struct sim_client *c)
 	uint32_t name = (uint32_t)world_between(w, 0, CHECK_NAMES - 1);
 
 	assert(o);
-	if ((kind == OP_READ || kind == OP_APPEND || kind == OP_WRITE) && !c->inos[name])
+	if ((kind == OP_READ || kind == OP_FSYNC || kind == OP_APPEND || kind == OP_WRITE) && !c->inos[name])
 		kind = world_chance(w, 500000) ? OP_CREATE : OP_LOOKUP;
 	o->c = c;
 	o->op = check_call(c->sim->check, c->proc, kind);
@@ -179,6 +228,10 @@ static void submit(struct sim_client *c)
 static void finished(struct sim_client *c, struct client_op *o)
 {
 	o->op->status = o->core.status;
+	if (o->op->kind == OP_FSYNC)
+		synced(c, o->op);
+	else
+		note_dirty(c, o->op);
 	check_answer(c->sim->check, o->op);
 	remember(c, o->op);
 	c->under_way--;
@@ -207,6 +260,9 @@ static void opened(void *ctx, int status, const void *rep)
 	if (!status) {
 		ev.epoch = m->epoch;
 		ev.slots = m->slots;
+		if (c->nr_opens++ && (m->loss.epoch != c->loss.epoch || m->loss.lsn != c->loss.lsn))
+			c->nr_losses++;
+		c->loss = m->loss;
 	}
 	step(c, &ev);
 }
@@ -370,6 +426,8 @@ void sim_client_free(struct sim_client *c)
 			next = op->next;
 			free(op);
 		}
+	if (c)
+		free(c->dirty);
 	free(c);
 }
 

@@ -35,13 +35,17 @@ static const struct {
 	{ "no-lease-wait", SIM_BREAK_NO_WAIT },
 	{ "dirty-read", SIM_BREAK_DIRTY_READ },
 	{ "no-lease", SIM_BREAK_NO_LEASE },
+	{ "trust-lost", SIM_BREAK_TRUST_LOST },
+	{ "survivor-early", SIM_BREAK_SURVIVOR_EARLY },
+	{ "survivor-shortest", SIM_BREAK_SURVIVOR_SHORTEST },
+	{ "join-unsynced", SIM_BREAK_JOIN_UNSYNCED },
 };
 
 static const struct argp_option options[] = {
 	{ "seed", 's', "N", 0, "run one seed", 0 },
 	{ "seeds", 'S', "A-B", 0, "run these seeds", 0 },
 	{ "raft", 'r', NULL, 0, "only consensus, with changing membership", 0 },
-	{ "break", 'b', "RULE", 0, "break a rule: ack-early, promote-stale, no-reply-record, no-lease-wait, dirty-read, no-lease", 0 },
+	{ "break", 'b', "RULE", 0, "break a rule of sim.h: ack-early, trust-lost, ...", 0 },
 	{ "guard-off", 'g', "N", 0, "switch guard GN of the consensus core off", 0 },
 	{ "expect-failure", 'x', NULL, 0, "succeed when something is found, at the first", 0 },
 	{ "storm", 't', "SECONDS", 0, "how long faults strike (virtual time; default 10)", 0 },

@@ -98,6 +98,8 @@ struct sim_node *node_new(struct sim *s, uint32_t id, const struct config *boots
 	assert(!r);
 	r = store_format(store, 1, 0);
 	assert(!r);
+	r = store_sync(store, 0);
+	assert(!r);
 	store_detach(store, &n->meta, &n->data);
 	return n;
 }
@@ -124,6 +126,14 @@ void node_kill(struct sim_node *n)
 	node_files_stop(n);
 	node_cluster_stop(n);
 	n->dirty = true;
+}
+
+void node_power_loss(struct sim_node *n)
+{
+	if (n->up)
+		node_kill(n);
+	world_log(&n->sim->world, n->id, "loses power");
+	node_files_power_loss(n);
 }
 
 void node_free(struct sim_node *n)

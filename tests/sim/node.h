@@ -4,6 +4,7 @@
  *   node_cluster.c  consensus, heartbeats, leases, proposals
  *   node_files.c    the file service: sessions, operations, held replies
  *   node_repl.c     replication between members
+ *   node_sync.c     fsync, and what is left without it when power is lost
  */
 #ifndef CFS_TESTS_SIM_NODE_H
 #define CFS_TESTS_SIM_NODE_H
@@ -40,6 +41,7 @@ struct sim_node {
 	struct data *data;
 	bool dirty; /* it crashed: the last record may be torn */
 	bool half_copied;
+	bool lost; /* it lost power, and its copy with it what was not synced */
 	/* cluster: new at every start */
 	struct raft_core *rc;
 	uint64_t hard_pending; /* number of the hard state whose sync messages wait for; 0 none */
@@ -63,6 +65,8 @@ struct sim_node *node_new(struct sim *s, uint32_t id, const struct config *boots
 void node_free(struct sim_node *n);
 void node_start(struct sim_node *n);
 void node_kill(struct sim_node *n);
+/* What was not synced may be gone. */
+void node_power_loss(struct sim_node *n);
 uint64_t node_clock(const struct sim_node *n);
 bool node_alive(const struct sim_node *n);
 /* Calls fn(n) after DELAY unless the node dies first. */
@@ -77,7 +81,7 @@ bool node_cluster_request(struct sim_node *n, struct net_request *rq);
 void node_propose(struct sim_node *n, const void *cmd, size_t len, proposal_done done);
 bool node_lease_valid(struct sim_node *n);
 
-/* node_files.c, node_repl.c */
+/* node_files.c, node_repl.c, node_sync.c */
 void node_files_start(struct sim_node *n);
 void node_files_stop(struct sim_node *n);
 bool node_files_request(struct sim_node *n, struct net_request *rq);
@@ -86,6 +90,8 @@ void node_files_down(struct sim_node *n, struct net_conn *c, uint32_t peer);
 /* The view or the lease changed. */
 void node_files_config(struct sim_node *n);
 void node_files_lease(struct sim_node *n, bool valid);
-struct wire_logpos node_files_position(struct sim_node *n, bool *ret_whole);
+/* What a heartbeat says of the copy; 0: nothing yet. */
+size_t node_files_position(struct sim_node *n, struct lease_position *ret_pos);
+void node_files_power_loss(struct sim_node *n);
 
 #endif

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "common/bytes.h"
 #include "tests/sim/node.h"
 
 static const struct cluster_times times = CLUSTER_TIMES_DEFAULT;
@@ -285,25 +284,6 @@ static void later_unreachable(struct sim_node *n)
 
 /* ---- heartbeats and leases ---- */
 
-static size_t decode_grants(const struct wire_blob *b, struct lease_grant *g)
-{
-	const uint8_t *p = b->p;
-	size_t nr = b->len / 12;
-
-	for (size_t i = 0; i < nr && i < CONFIG_FS_MAX; i++)
-		g[i] = (struct lease_grant){ get_le32(p + 12 * i), get_le64(p + 12 * i + 4) };
-	return nr > CONFIG_FS_MAX ? CONFIG_FS_MAX : nr;
-}
-
-static size_t encode_grants(const struct lease_actions *a, uint8_t buf[static CONFIG_FS_MAX * 12])
-{
-	for (size_t i = 0; i < a->nr_grants; i++) {
-		put_le32(buf + 12 * i, a->grants[i].fs);
-		put_le64(buf + 12 * i + 4, a->grants[i].epoch);
-	}
-	return a->nr_grants * 12;
-}
-
 static void propose_all(struct sim_node *n, struct lease_actions *a)
 {
 	for (size_t i = 0; i < a->nr_proposals; i++)
@@ -335,29 +315,26 @@ static void beat_answered(void *ctx, int status, const void *rep)
 	struct beat *b = ctx;
 	const struct msg_heartbeat_rep *m = rep;
 	struct lease_grant g[CONFIG_FS_MAX];
+	size_t nr;
 
 	if (!status) {
 		if (m->leader)
 			b->n->leader_hint = m->leader;
-		lease_node_granted(&b->n->lease, b->sent_ms, g, decode_grants(&m->grants, g));
+		lease_unpack_grants(&m->grants, g, &nr);
+		lease_node_granted(&b->n->lease, b->sent_ms, g, nr);
 	}
 	free(b);
 }
 
 static void send_beat(struct sim_node *n, uint32_t to, const struct lease_position *pos, size_t nr_pos)
 {
-	uint8_t buf[20];
+	uint8_t buf[LEASE_POSITION_LEN];
 	struct msg_heartbeat_req m = { .config_version = n->config.version,
-				       .positions = { buf, (uint32_t)(nr_pos * sizeof(buf)) } };
+				       .positions = lease_pack_positions(pos, nr_pos, buf) };
 	struct beat *b;
 
 	if (!n->peer[to] || !net_conn_is_up(n->peer[to], n->id))
 		return;
-	if (nr_pos) {
-		put_le32(buf, pos->fs);
-		put_le64(buf + 4, pos->epoch);
-		put_le64(buf + 12, pos->lsn);
-	}
 	b = calloc(1, sizeof(*b));
 	assert(b);
 	*b = (struct beat){ n, node_clock(n) };
@@ -366,27 +343,61 @@ static void send_beat(struct sim_node *n, uint32_t to, const struct lease_positi
 
 static void heartbeat(struct sim_node *n)
 {
-	struct lease_position pos = { .fs = SIM_FS };
+	struct lease_position pos;
 	uint32_t leader = raft_core_leader(n->rc);
-	bool whole;
-	struct wire_logpos at = node_files_position(n, &whole);
+	size_t nr_pos = node_files_position(n, &pos);
 
-	pos.epoch = at.epoch;
-	pos.lsn = at.lsn;
 	if (raft_core_is_leader(n->rc)) {
 		struct lease_actions out;
 
 		n->leader_hint = n->id;
-		hear(n, n->id, &pos, whole, &out);
+		hear(n, n->id, &pos, nr_pos, &out);
 		lease_node_granted(&n->lease, node_clock(n), out.grants, out.nr_grants);
 		lease_actions_release(&out);
 	} else {
 		if (leader)
 			n->leader_hint = leader;
 		if (n->leader_hint && n->leader_hint != n->id)
-			send_beat(n, n->leader_hint, &pos, whole);
+			send_beat(n, n->leader_hint, &pos, nr_pos);
 	}
 	node_after(n, times.heartbeat_ms * MS, heartbeat);
+}
+
+/* Whole: nothing acknowledged is missing. By what is true, not by what was said. */
+static bool is_whole(const struct sim_node *n)
+{
+	return !n->lost && !n->half_copied;
+}
+
+static bool is_longer(struct wire_logpos a, struct wire_logpos b)
+{
+	return a.epoch != b.epoch ? a.epoch > b.epoch : a.lsn > b.lsn;
+}
+
+/* A copy that is not whole may be chosen only when no in-sync one is, and none is longer. */
+static void check_choice(struct sim_node *leader, const struct wire_writer *w)
+{
+	struct sim *s = leader->sim;
+	const struct config_fs *fs = config_fs_by_id(&leader->config, SIM_FS);
+	struct cmd_fs_change cmd;
+
+	if (config_cmd_decode(w->buf, w->len, CMD_fs_change, &cmd) < 0 || cmd.expected != fs->epoch)
+		return;
+	for (size_t i = 0; i < leader->leader.nr_peers; i++) {
+		const struct lease_peer *p = &leader->leader.peers[i];
+
+		if (p->id == cmd.server && (!p->nr_pos || p->pos[0].copy == LEASE_COPY_WHOLE))
+			return;
+	}
+	for (size_t i = 0; i < fs->nr_in_sync && s->nodes[cmd.server]->up; i++) {
+		const struct sim_node *other = s->nodes[fs->in_sync[i]];
+
+		if (is_whole(other))
+			sim_fail(s, "node %u is chosen, though node %u is whole", cmd.server, other->id);
+		else if (other->up && !other->half_copied &&
+			 is_longer(store_position(other->store), store_position(s->nodes[cmd.server]->store)))
+			sim_fail(s, "node %u is chosen, though node %u has more", cmd.server, other->id);
+	}
 }
 
 static void lease_tick(struct sim_node *n)
@@ -401,6 +412,8 @@ static void lease_tick(struct sim_node *n)
 		ev.sure = raft_core_leads(n->rc, ev.now_ms);
 		ev.nr_voters = raft_core_voters(n->rc, true, voters);
 		lease_leader_step(&n->leader, &ev, &n->config, &out);
+		for (size_t i = 0; i < out.nr_proposals; i++)
+			check_choice(n, &out.proposals[i]);
 		propose_all(n, &out);
 		members.ids = out.voters;
 		members.nr_ids = out.nr_voters;
@@ -433,9 +446,9 @@ static void got_heartbeat(struct sim_node *n, struct net_request *rq)
 	const struct msg_heartbeat_req *m = rq->msg;
 	struct msg_heartbeat_rep rep = { .leader = raft_core_leader(n->rc), .config_version = n->config.version };
 	struct lease_position pos[CONFIG_FS_MAX];
-	uint8_t buf[CONFIG_FS_MAX * 12];
+	uint8_t buf[CONFIG_FS_MAX * LEASE_GRANT_LEN];
 	struct lease_actions out;
-	size_t nr = m->positions.len / 20;
+	size_t nr;
 
 	if (!n->leading) {
 		if (rep.leader == n->id)
@@ -443,14 +456,10 @@ static void got_heartbeat(struct sim_node *n, struct net_request *rq)
 		net_reply(n->sim->net, rq, 0, &rep);
 		return;
 	}
-	for (size_t i = 0; i < nr && i < CONFIG_FS_MAX; i++) {
-		const uint8_t *p = (const uint8_t *)m->positions.p + 20 * i;
-
-		pos[i] = (struct lease_position){ get_le32(p), get_le64(p + 4), get_le64(p + 12) };
-	}
+	lease_unpack_positions(&m->positions, pos, &nr);
 	hear(n, rq->from, pos, nr, &out);
 	rep.leader = n->id;
-	rep.grants = (struct wire_blob){ buf, (uint32_t)encode_grants(&out, buf) };
+	rep.grants = lease_pack_grants(out.grants, out.nr_grants, buf);
 	net_reply(n->sim->net, rq, 0, &rep);
 	lease_actions_release(&out);
 }
@@ -539,7 +548,9 @@ void node_cluster_start(struct sim_node *n)
 				       .seed = (uint32_t)world_rand(&n->sim->world),
 				       .guards_off = n->sim->conf.guards_off };
 	unsigned breaks = (n->sim->conf.breaks & SIM_BREAK_PROMOTE_STALE ? LEASE_BREAK_PROMOTE_STALE : 0) |
-			  (n->sim->conf.breaks & SIM_BREAK_NO_WAIT ? LEASE_BREAK_NO_WAIT : 0);
+			  (n->sim->conf.breaks & SIM_BREAK_NO_WAIT ? LEASE_BREAK_NO_WAIT : 0) |
+			  (n->sim->conf.breaks & SIM_BREAK_SURVIVOR_EARLY ? LEASE_BREAK_SURVIVOR_EARLY : 0) |
+			  (n->sim->conf.breaks & SIM_BREAK_SURVIVOR_SHORTEST ? LEASE_BREAK_SURVIVOR_SHORTEST : 0);
 	struct raft_core_disk disk;
 	struct raft_actions acts;
 	int r;

@@ -57,6 +57,7 @@ void files_commit(struct sim_node *n, uint64_t lsn)
 {
 	n->files->committed = lsn;
 	release_held(n);
+	files_sync_check(n);
 }
 
 static void refuse_held(struct sim_node *n)
@@ -190,13 +191,19 @@ static void got_read(struct sim_node *n, struct net_request *rq)
 	struct txn txn;
 	struct held *h;
 	void *rep = calloc(1, rq->info->rep_size + 1);
+	int r;
 
 	assert(rep);
 	wire_writer_init(&scratch);
 	txn_init(&txn);
-	h = hold(n, rq, op_execute(&env, rq->info->number, rq->msg, rep, &txn), rep);
-	if (n->sim->conf.breaks & SIM_BREAK_DIRTY_READ)
-		h->lsn = 0;
+	r = op_execute(&env, rq->info->number, rq->msg, rep, &txn);
+	if (!r && rq->info->number == MSG_fsync) {
+		files_sync_start(n, rq, ((const struct msg_fsync_req *)rq->msg)->ino);
+	} else {
+		h = hold(n, rq, r, rep);
+		if (n->sim->conf.breaks & SIM_BREAK_DIRTY_READ)
+			h->lsn = 0;
+	}
 	txn_release(&txn);
 	wire_writer_release(&scratch);
 	free(rep);
@@ -236,7 +243,7 @@ static void got_session_open(struct sim_node *n, struct net_request *rq)
 {
 	const struct msg_session_open_req *m = rq->msg;
 	struct msg_session_open_rep rep = {
-		.epoch = n->files->epoch, .slots = SESSION_SLOTS, .root_ino = 1, .max_io = 1 << 20
+		.epoch = n->files->epoch, .slots = SESSION_SLOTS, .root_ino = 1, .max_io = 1 << 20, .loss = store_loss(n->store)
 	};
 	int r = session_attach(n->files->sessions, m->session, rq->conn, NULL, 0);
 
@@ -307,8 +314,10 @@ void files_serve(struct sim_node *n, uint64_t epoch, bool fresh)
 
 	n->files->serving = true;
 	n->files->epoch = epoch;
-	if (!fresh)
+	if (!fresh) {
+		files_sync_check(n);
 		return;
+	}
 	refuse_held(n);
 	sessions_free(n->files->sessions);
 	sessions_new(&conf, let_go, n, &n->files->sessions);
@@ -319,6 +328,7 @@ void files_serve(struct sim_node *n, uint64_t epoch, bool fresh)
 void files_stop_serving(struct sim_node *n)
 {
 	n->files->serving = false;
+	files_sync_stop(n);
 	refuse_held(n);
 }
 
@@ -340,10 +350,16 @@ void node_files_lease(struct sim_node *n, bool valid)
 	files_repl(n, &ev);
 }
 
-struct wire_logpos node_files_position(struct sim_node *n, bool *ret_whole)
+size_t node_files_position(struct sim_node *n, struct lease_position *ret_pos)
 {
-	*ret_whole = repl_is_whole(n->files->repl);
-	return repl_position(n->files->repl);
+	struct wire_logpos pos = repl_position(n->files->repl);
+
+	*ret_pos = (struct lease_position){ .fs = SIM_FS,
+					    .epoch = pos.epoch,
+					    .lsn = pos.lsn,
+					    .at = repl_epoch(n->files->repl),
+					    .copy = repl_copy(n->files->repl) };
+	return ret_pos->at != 0;
 }
 
 static void tick(struct sim_node *n)
@@ -351,6 +367,7 @@ static void tick(struct sim_node *n)
 	struct repl_event ev = { .type = REPL_EV_TICK };
 
 	files_repl(n, &ev);
+	files_sync_check(n);
 	if (store_has_removed(n->store) && world_chance(&n->sim->world, 10000))
 		store_free_removed(n->store);
 	node_after(n, 10 * MS, tick);
@@ -363,13 +380,19 @@ void node_files_start(struct sim_node *n)
 				  .attach_ms = 700,
 				  .retry_ms = 50,
 				  .join_lag = 8,
-				  .broken_ack_early = n->sim->conf.breaks & SIM_BREAK_ACK_EARLY };
-	uint32_t flags = (n->dirty ? REPL_ATTACH_DIRTY : 0) | (n->half_copied ? REPL_ATTACH_LOST : 0);
+				  .broken_ack_early = n->sim->conf.breaks & SIM_BREAK_ACK_EARLY,
+				  .broken_join_unsynced = n->sim->conf.breaks & SIM_BREAK_JOIN_UNSYNCED,
+				  .broken_trust_lost = n->sim->conf.breaks & SIM_BREAK_TRUST_LOST };
+	uint32_t flags = n->dirty ? REPL_ATTACH_DIRTY : 0;
 	struct node_files *f = calloc(1, sizeof(*f));
 	struct session_conf sc = { .expire_ms = 30000 };
 	int r;
 
 	assert(f);
+	if (n->half_copied)
+		flags = REPL_ATTACH_LOST;
+	else if (n->lost)
+		flags = REPL_ATTACH_LOST | REPL_ATTACH_SURVIVED;
 	n->files = f;
 	r = store_open(n->meta, n->data, &n->store);
 	assert(!r);
@@ -393,6 +416,7 @@ void node_files_stop(struct sim_node *n)
 		net_request_free(n->sim->net, h->rq);
 		held_free(h);
 	}
+	files_sync_drop(n);
 	for (uint32_t i = 1; i <= SIM_NODES; i++)
 		if (f->attach_rq[i])
 			net_request_free(n->sim->net, f->attach_rq[i]);

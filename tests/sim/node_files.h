@@ -5,6 +5,7 @@
 #include "cfsd/op.h"
 #include "cfsd/repl_log.h"
 #include "cfsd/session.h"
+#include "tests/sim/check.h"
 #include "tests/sim/node.h"
 
 /* A record with bytes of its own. */
@@ -63,6 +64,8 @@ struct node_files {
 	uint64_t epoch, committed;
 	struct sessions *sessions;
 	struct held *held;
+	struct sync_job *syncs;
+	uint64_t nr_syncs, recover_epoch;
 };
 
 uint64_t files_lsn(const struct sim_node *n);
@@ -74,6 +77,15 @@ int files_made(struct sim_node *n, const struct record *rec);
 void files_serve(struct sim_node *n, uint64_t epoch, bool fresh);
 void files_stop_serving(struct sim_node *n);
 void files_commit(struct sim_node *n, uint64_t lsn);
+/* node_sync.c */
+/* Takes RQ over. */
+void files_sync_start(struct sim_node *n, struct net_request *rq, uint64_t ino);
+void files_sync_check(struct sim_node *n);
+void files_sync_stop(struct sim_node *n);
+void files_sync_drop(struct sim_node *n);
+void files_sync_member(struct sim_node *n, uint32_t member, uint64_t lsn);
+void files_sync_serve(struct sim_node *n, struct net_request *rq);
+void files_recover(struct sim_node *n, uint64_t epoch);
 /* node_repl.c */
 bool files_repl_request(struct sim_node *n, struct net_request *rq);
 void files_copy_abort(struct sim_node *n);

@@ -129,7 +129,9 @@ static void answer_attach(struct sim_node *n, const struct repl_action *a)
 {
 	struct node_files *f = n->files;
 	struct net_request *rq = f->attach_rq[a->node];
-	struct msg_repl_attach_rep rep = { .epoch = a->epoch, .mode = (uint8_t)a->mode, .pos = a->pos };
+	struct msg_repl_attach_rep rep = {
+		.epoch = a->epoch, .mode = (uint8_t)a->mode, .pos = a->pos, .loss = store_loss(n->store)
+	};
 
 	if (!rq)
 		return;
@@ -201,20 +203,24 @@ void files_copy_abort(struct sim_node *n)
 /* Every key and every byte goes: what is fetched is all there is. */
 static void wipe(struct sim_node *n)
 {
+	struct data_item *files;
 	struct meta_iter *it;
 	struct batch b;
 	const void *key, *val;
-	size_t klen, vlen;
-	uint64_t ino;
+	size_t klen, vlen, nr;
+	int r = n->data->ops->list(n->data, &files, &nr);
 
+	assert(!r);
+	for (size_t i = 0; i < nr; i++)
+		n->data->ops->remove(n->data, files[i].ino);
+	free(files);
 	batch_init(&b);
 	n->meta->ops->iter_new(n->meta, "", 0, &it);
-	while (n->meta->ops->iter_next(it, &key, &klen, &val, &vlen) > 0) {
-		if (meta_key_number(key, klen, META_INODE, &ino) || meta_key_number(key, klen, META_REMOVED, &ino))
-			n->data->ops->remove(n->data, ino);
+	while (n->meta->ops->iter_next(it, &key, &klen, &val, &vlen) > 0)
 		batch_del(&b, key, klen);
-	}
 	n->meta->ops->iter_free(it);
+	system_put_position(&b, (struct wire_logpos){ 0 });
+	system_put_counters(&b, &(struct system_counters){ 0 });
 	n->meta->ops->apply(n->meta, b.buf, b.len, true);
 	batch_release(&b);
 }
@@ -250,10 +256,17 @@ static void copy_end(struct sim_node *n)
 	batch_release(&b);
 	r = store_reload(n->store);
 	assert(!r);
+	/* The data was written below the store. */
+	r = n->data->ops->sync(n->data, 0);
+	if (!r)
+		r = store_sync(n->store, 0);
+	assert(!r);
 	repl_log_reset(f->log, c->pos);
 	DL_FOREACH(c->spool, s)
 		apply(n, &s->rec);
-	n->half_copied = n->dirty = false;
+	/* The mark is gone when this is on the disk. */
+	n->meta->ops->apply(n->meta, NULL, 0, true);
+	n->half_copied = n->dirty = n->lost = false;
 	files_copy_abort(n);
 	ev.pos = store_position(n->store);
 	files_repl(n, &ev);
@@ -377,7 +390,7 @@ static void copy_next(struct sim_node *n)
 static void act(struct sim_node *n, const struct repl_action *a)
 {
 	static const char *const names[] = { "start", "stop",	"commit", "change", "send",  "tail", "accept", "refuse", "drop",
-					     "attach", "detach", "apply",  "redo",   "spool", "ack",  "copy",	 "abort" };
+					     "sync",   "recover", "attach", "detach", "apply",  "redo",   "spool", "ack",  "copy",	 "abort" };
 	struct node_files *f = n->files;
 
 	world_log(&n->sim->world, n->id, "%s %u at %" PRIu64 ".%" PRIu64 " epoch %" PRIu64 " status %d", names[a->type],
@@ -418,6 +431,12 @@ static void act(struct sim_node *n, const struct repl_action *a)
 			f->follower[a->node] = NULL;
 			net_close(n->sim->net, c, n->id);
 		}
+		break;
+	case REPL_ACT_SYNC:
+		files_sync_member(n, a->node, a->pos.lsn);
+		break;
+	case REPL_ACT_RECOVER:
+		files_recover(n, a->epoch);
 		break;
 	case REPL_ACT_ATTACH:
 		detach(n);
@@ -588,6 +607,9 @@ bool files_repl_request(struct sim_node *n, struct net_request *rq)
 		return true;
 	case MSG_repl_refuse:
 		simple_event(n, rq, REPL_EV_REFUSED, refusal->epoch, (struct wire_logpos){ 0 });
+		return true;
+	case MSG_repl_sync:
+		files_sync_serve(n, rq);
 		return true;
 	case MSG_copy_keys:
 	case MSG_copy_data:

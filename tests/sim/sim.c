@@ -70,6 +70,43 @@ static void crash_one(struct sim *s)
 	world_after(&s->world, 0, world_between(&s->world, 10 * MS, 3000 * MS), revive, n, NULL);
 }
 
+static bool whole(const struct sim *s);
+
+static void cut_power(struct sim *s, bool all)
+{
+	for (uint32_t i = 1; i <= SIM_NODES; i++) {
+		struct sim_node *n = s->nodes[i];
+
+		if (!all && world_chance(&s->world, 500000))
+			continue;
+		node_power_loss(n);
+		world_after(&s->world, 0, world_between(&s->world, 10 * MS, 2000 * MS), revive, n, NULL);
+	}
+}
+
+/* Right after the last one has come into sync. */
+static void cut_power_when_whole(void *arg)
+{
+	struct sim *s = arg;
+
+	if (!s->storm || s->failed)
+		return;
+	if (whole(s))
+		cut_power(s, true);
+	else
+		world_after(&s->world, 0, 2 * MS, cut_power_when_whole, s, NULL);
+}
+
+static void lose_power(struct sim *s)
+{
+	uint64_t how = world_between(&s->world, 0, 2);
+
+	if (how && !whole(s))
+		cut_power_when_whole(s);
+	else
+		cut_power(s, how == 1);
+}
+
 static void heal(void *arg)
 {
 	struct sim *s = arg;
@@ -98,10 +135,17 @@ static void strike(void *arg)
 
 	if (!s->storm || s->failed)
 		return;
-	if (world_chance(&s->world, 500000))
+	switch (world_between(&s->world, 0, 5)) {
+	case 0:
+	case 1:
 		crash_one(s);
-	else
+		break;
+	case 2:
+		lose_power(s);
+		break;
+	default:
 		cut_some(s);
+	}
 	world_after(&s->world, 0, world_between(&s->world, 100 * MS, 2500 * MS), strike, s, NULL);
 }
 

@@ -21,6 +21,10 @@ enum sim_break {
 	SIM_BREAK_NO_WAIT = 1 << 3,	  /* promote before the old lease has ended */
 	SIM_BREAK_DIRTY_READ = 1 << 4,	  /* show what is not committed */
 	SIM_BREAK_NO_LEASE = 1 << 5,	  /* serve without a lease */
+	SIM_BREAK_TRUST_LOST = 1 << 6,	  /* go on with a copy that lost power as if it were whole */
+	SIM_BREAK_SURVIVOR_EARLY = 1 << 7, /* after a loss of power do not wait for all in-sync members */
+	SIM_BREAK_SURVIVOR_SHORTEST = 1 << 8, /* choose the shortest copy then */
+	SIM_BREAK_JOIN_UNSYNCED = 1 << 9, /* count a member in sync whose copy is not durable */
 };
 
 struct sim_conf {

@@ -107,6 +107,13 @@ static void lost(struct node *n, uint32_t who)
 	step(n, (struct repl_event){ .type = REPL_EV_LOST, .node = who });
 }
 
+/* NODE was asked to make its copy durable, and has (or not). */
+static void synced(struct node *n, uint32_t who, int status)
+{
+	cr_assert(find(n, REPL_ACT_SYNC, who));
+	step(n, (struct repl_event){ .type = REPL_EV_SYNCED, .node = who, .status = status });
+}
+
 static uint64_t committed_by(const struct node *n)
 {
 	const struct repl_action *a = find(n, REPL_ACT_COMMIT, 0);
@@ -328,7 +335,10 @@ Test(repl, joiner_is_waited_for_before_it_is_proposed)
 	ack(n, B, 12);
 	cr_assert_eq(committed_by(n), 0, "held for C");
 	ack(n, C, 11);
-	cr_assert(changes_to(n, 2, "123"), "has everything committed");
+	cr_assert_eq(find(n, REPL_ACT_SYNC, C)->pos.lsn, 11, "has everything committed, but on its disk?");
+	cr_assert_null(find(n, REPL_ACT_CHANGE, 0));
+	synced(n, C, 0);
+	cr_assert(changes_to(n, 2, "123"));
 	ack(n, C, 12);
 	cr_assert_eq(committed_by(n), 12);
 	config(n, 3, A, "123");
@@ -337,11 +347,29 @@ Test(repl, joiner_is_waited_for_before_it_is_proposed)
 	node_end(n);
 }
 
+Test(repl, joiner_that_cannot_sync_is_let_go)
+{
+	struct node *n = server_ab();
+
+	attach(n, C, at(1, 10), 0);
+	synced(n, C, -EIO);
+	cr_assert(find(n, REPL_ACT_DROP, C));
+	cr_assert_null(find(n, REPL_ACT_CHANGE, 0));
+	cr_assert_not(repl_waits_for(n->r, C));
+	step(n, (struct repl_event){ .type = REPL_EV_SYNCED, .node = C });
+	cr_assert_null(find(n, REPL_ACT_CHANGE, 0), "nobody asked");
+	attach(n, C, at(1, 10), 0);
+	synced(n, C, 0);
+	cr_assert(changes_to(n, 2, "123"));
+	node_end(n);
+}
+
 Test(repl, joiner_lost_while_proposed_holds_commits_until_settled)
 {
 	struct node *n = server_ab();
 
 	attach(n, C, at(1, 10), 0);
+	synced(n, C, 0);
 	cr_assert(changes_to(n, 2, "123"));
 	lost(n, C);
 	made(n);
@@ -388,6 +416,7 @@ Test(repl, member_added_without_a_new_epoch)
 	step(n, (struct repl_event){ .type = REPL_EV_CONFIG, .fs = &fs });
 	cr_assert_null(find(n, REPL_ACT_START, 0));
 	attach(n, B, at(1, 10), 0);
+	synced(n, B, 0);
 	cr_assert(changes_to(n, 2, "12"));
 	/* A third one added meanwhile does not settle what became of the second. */
 	fs.members[fs.nr_members++] = C;
@@ -426,6 +455,7 @@ Test(repl, outsider_with_another_history_copies)
 	ack(n, B, 11);
 	cr_assert_eq(committed_by(n), 11, "not waited for");
 	ack(n, C, 11);
+	synced(n, C, 0);
 	cr_assert(changes_to(n, 2, "123"));
 	node_end(n);
 }
@@ -525,10 +555,95 @@ Test(repl, broken_server_hands_over)
 	step(n, (struct repl_event){ .type = REPL_EV_CHANGED, .epoch = 2, .status = -EHOSTUNREACH });
 	tick(n, 50);
 	cr_assert_eq(find(n, REPL_ACT_CHANGE, 0)->server, B);
-	cr_assert_not(repl_is_whole(n->r));
+	cr_assert_neq(repl_copy(n->r), LEASE_COPY_WHOLE);
 	config(n, 3, B, "2");
 	cr_assert(find(n, REPL_ACT_DROP, B));
 	cr_assert_eq(repl_role(n->r), REPL_OUT);
+	node_end(n);
+}
+
+/* ---- lost writes ---- */
+
+enum { SURVIVED = REPL_ATTACH_LOST | REPL_ATTACH_SURVIVED };
+
+Test(repl, copy_that_lost_writes_serves_only_alone_and_recovered)
+{
+	struct node *n = node_at(A, at(3, 10), SURVIVED);
+
+	config(n, 4, A, "12");
+	lease(n, true);
+	cr_assert_eq(repl_role(n->r), REPL_FENCED);
+	cr_assert_eq(repl_copy(n->r), LEASE_COPY_SURVIVED);
+	cr_assert_null(find(n, REPL_ACT_RECOVER, 0), "another may be whole");
+	lease(n, false);
+	config(n, 5, A, "1");
+	cr_assert_null(find(n, REPL_ACT_RECOVER, 0), "the record may be an old one");
+	lease(n, true);
+	cr_assert_eq(find(n, REPL_ACT_RECOVER, 0)->epoch, 5);
+	tick(n, 100);
+	cr_assert_null(find(n, REPL_ACT_RECOVER, 0), "under way");
+	cr_assert_null(find(n, REPL_ACT_START, 0));
+	repl_log_reset(n->log, at(5, 1000));
+	step(n, (struct repl_event){ .type = REPL_EV_RECOVERED, .epoch = 5, .pos = at(5, 1000) });
+	cr_assert(find(n, REPL_ACT_START, 0)->fresh);
+	cr_assert_eq(repl_role(n->r), REPL_SERVER);
+	cr_assert_eq(committed_by(n), 1000);
+	attach(n, B, at(3, 10), 0);
+	cr_assert_eq(find(n, REPL_ACT_ACCEPT, B)->mode, REPL_MODE_COPY, "whatever it has");
+	node_end(n);
+}
+
+Test(repl, recovery_that_fails_is_tried_again)
+{
+	struct node *n = node_at(A, at(3, 10), SURVIVED);
+
+	config(n, 5, A, "1");
+	lease(n, true);
+	step(n, (struct repl_event){ .type = REPL_EV_RECOVERED, .epoch = 5, .status = -EIO });
+	cr_assert_eq(repl_role(n->r), REPL_FENCED);
+	cr_assert_null(find(n, REPL_ACT_RECOVER, 0), "not at once");
+	tick(n, 5000);
+	cr_assert(find(n, REPL_ACT_RECOVER, 0));
+	config(n, 6, B, "2");
+	step(n, (struct repl_event){ .type = REPL_EV_RECOVERED, .epoch = 5, .pos = at(5, 1000) });
+	cr_assert_eq(repl_role(n->r), REPL_OUT);
+	cr_assert_neq(repl_copy(n->r), LEASE_COPY_WHOLE, "too late");
+	node_end(n);
+}
+
+Test(repl, empty_or_half_copied_store_is_never_recovered)
+{
+	struct node *n = node_at(A, at(3, 10), REPL_ATTACH_LOST);
+
+	config(n, 5, A, "1");
+	lease(n, true);
+	cr_assert_null(find(n, REPL_ACT_RECOVER, 0));
+	cr_assert_eq(repl_copy(n->r), LEASE_COPY_NONE);
+	node_end(n);
+	/* Nor one that began to copy after it had lost writes. */
+	n = node_at(C, at(3, 10), SURVIVED);
+	config(n, 4, A, "12");
+	step(n, (struct repl_event){ .type = REPL_EV_ATTACHED, .node = A, .mode = REPL_MODE_COPY, .pos = at(4, 20) });
+	cr_assert(find(n, REPL_ACT_COPY, 0));
+	step(n, (struct repl_event){ .type = REPL_EV_DETACHED, .node = A });
+	cr_assert_eq(repl_copy(n->r), LEASE_COPY_NONE);
+	config(n, 5, C, "3");
+	lease(n, true);
+	cr_assert_null(find(n, REPL_ACT_RECOVER, 0));
+	node_end(n);
+}
+
+Test(repl, member_that_lost_writes_copies)
+{
+	struct node *n = server_ab();
+
+	attach(n, C, at(1, 10), SURVIVED);
+	cr_assert_eq(find(n, REPL_ACT_ACCEPT, C)->mode, REPL_MODE_COPY);
+	cr_assert(repl_can_hand_over(n->r));
+	attach(n, B, at(1, 10), SURVIVED);
+	cr_assert_eq(find(n, REPL_ACT_REFUSE, B)->status, -EAGAIN, "when it does not count any more");
+	cr_assert(changes_to(n, 2, "1"));
+	cr_assert_not(repl_can_hand_over(n->r));
 	node_end(n);
 }
 
@@ -644,14 +759,14 @@ Test(repl, copy_spools_until_it_is_complete)
 	cr_assert_eq(repl_role(n->r), REPL_OUT);
 	attached(n, 0, REPL_MODE_COPY, at(2, 20));
 	cr_assert_eq(find(n, REPL_ACT_COPY, A)->pos.lsn, 20);
-	cr_assert_not(repl_is_whole(n->r));
+	cr_assert_neq(repl_copy(n->r), LEASE_COPY_WHOLE);
 	record(n, A, 2, at(2, 20), at(2, 21));
 	cr_assert(find(n, REPL_ACT_SPOOL, 0));
 	cr_assert_null(find(n, REPL_ACT_ACK, 0));
 	repl_log_reset(n->log, at(2, 21));
 	step(n, (struct repl_event){ .type = REPL_EV_COPIED, .pos = at(2, 21) });
 	cr_assert_eq(find(n, REPL_ACT_ACK, A)->pos.lsn, 21);
-	cr_assert(repl_is_whole(n->r));
+	cr_assert_eq(repl_copy(n->r), LEASE_COPY_WHOLE);
 	record(n, A, 2, at(2, 21), at(2, 22));
 	cr_assert(find(n, REPL_ACT_APPLY, 0));
 	node_end(n);
@@ -682,7 +797,7 @@ Test(repl, no_copy_while_recorded_in_sync)
 	attached(n, 0, REPL_MODE_COPY, at(2, 20));
 	cr_assert_null(find(n, REPL_ACT_COPY, 0));
 	cr_assert(find(n, REPL_ACT_DETACH, A));
-	cr_assert(repl_is_whole(n->r));
+	cr_assert_eq(repl_copy(n->r), LEASE_COPY_WHOLE);
 	node_end(n);
 }
 

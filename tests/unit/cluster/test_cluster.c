@@ -102,7 +102,7 @@ static void on_timer(uv_timer_t *t)
 
 	n->v->lease = fs && cluster_lease_valid(n->cl, 1, fs->epoch);
 	if (n->v->lsn)
-		cluster_report_position(n->cl, 1, fs ? fs->epoch : 0, n->v->lsn);
+		cluster_report_position(n->cl, &(struct lease_position){ 1, fs ? fs->epoch : 0, n->v->lsn });
 	if (n->v->change == 1) {
 		n->v->change = 0;
 		cluster_fs_change(n->cl, 1, n->v->change_expected, n->v->change_server, n->v->change_in_sync, n->v->change_nr,

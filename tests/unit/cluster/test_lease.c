@@ -1,5 +1,6 @@
 /* Leases on a virtual clock: a leader, nodes that send heartbeats, and the log as a function call. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -196,6 +197,163 @@ Test(lease, a_member_without_a_position_is_never_promoted)
 	tick(&b);
 	cr_assert_eq(b.c.fs[0].server, 3);
 	lease_actions_release(&b.out);
+}
+
+/* ---- lost writes ---- */
+
+/* NODE says what its copy is worth, at the epoch of the record. */
+static void say(struct bench *b, uint32_t node, uint64_t lsn, enum lease_copy copy)
+{
+	struct lease_position pos = { .fs = 1, .epoch = 2, .lsn = lsn, .at = b->c.fs[0].epoch, .copy = copy };
+
+	step(b, &(struct lease_event){ LEASE_HEARTBEAT, .sure = true, .node = node, .pos = &pos, .nr_pos = 1 });
+}
+
+Test(lease, a_server_that_is_not_whole_is_replaced_at_once)
+{
+	struct bench b;
+
+	setup(&b, 3, 0);
+	run(&b, 1000, N1 | N2 | N3);
+	say(&b, 1, 20, LEASE_COPY_SURVIVED);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].server, 2, "others are whole, however long its own may be");
+	cr_assert_eq(b.c.fs[0].nr_in_sync, 2);
+	say(&b, 2, 1, LEASE_COPY_NONE);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].server, 3);
+	cr_assert_eq(b.c.fs[0].nr_in_sync, 1);
+	lease_actions_release(&b.out);
+}
+
+Test(lease, when_all_lost_power_the_longest_copy_serves_alone)
+{
+	struct bench b;
+
+	setup(&b, 3, 0);
+	say(&b, 1, 10, LEASE_COPY_SURVIVED);
+	say(&b, 2, 12, LEASE_COPY_SURVIVED);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].epoch, 2, "the third may be whole");
+	say(&b, 3, 11, LEASE_COPY_SURVIVED);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].epoch, 3);
+	cr_assert_eq(b.c.fs[0].server, 2);
+	cr_assert_eq(b.c.fs[0].nr_in_sync, 1);
+	say(&b, 1, 10, LEASE_COPY_SURVIVED);
+	say(&b, 2, 12, LEASE_COPY_SURVIVED);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].epoch, 3, "alone it helps itself");
+	cr_assert_eq(beat(&b, 2), 1, "with its lease");
+	lease_actions_release(&b.out);
+}
+
+Test(lease, a_whole_copy_wins_however_short)
+{
+	struct bench b;
+
+	setup(&b, 3, 0);
+	say(&b, 1, 10, LEASE_COPY_SURVIVED);
+	say(&b, 2, 12, LEASE_COPY_SURVIVED);
+	say(&b, 3, 9, LEASE_COPY_WHOLE);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].server, 3);
+	cr_assert_eq(b.c.fs[0].nr_in_sync, 1, "the others copy from it");
+	lease_actions_release(&b.out);
+}
+
+Test(lease, a_copy_that_is_none_is_never_chosen)
+{
+	struct bench b;
+
+	setup(&b, 3, 0);
+	say(&b, 1, 10, LEASE_COPY_SURVIVED);
+	say(&b, 2, 12, LEASE_COPY_NONE);
+	say(&b, 3, 11, LEASE_COPY_NONE);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].server, 1);
+	cr_assert_eq(b.c.fs[0].epoch, 3, "it is told to go on alone");
+	lease_actions_release(&b.out);
+	setup(&b, 3, 0);
+	for (uint32_t i = 1; i <= 3; i++)
+		say(&b, i, 10, LEASE_COPY_NONE);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].epoch, 2);
+	lease_actions_release(&b.out);
+}
+
+Test(lease, what_was_said_under_another_epoch_does_not_count)
+{
+	struct bench b;
+	struct lease_position old = { .fs = 1, .epoch = 2, .lsn = 11, .at = 1, .copy = LEASE_COPY_SURVIVED };
+
+	setup(&b, 3, 0);
+	say(&b, 1, 10, LEASE_COPY_SURVIVED);
+	say(&b, 2, 12, LEASE_COPY_SURVIVED);
+	step(&b, &(struct lease_event){ LEASE_HEARTBEAT, .sure = true, .node = 3, .pos = &old, .nr_pos = 1 });
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].epoch, 2, "it may have become whole since");
+	lease_actions_release(&b.out);
+}
+
+Test(lease, the_dead_are_waited_for_when_nobody_is_whole)
+{
+	struct bench b;
+
+	setup(&b, 3, 0);
+	run(&b, 1000, N1 | N2 | N3);
+	for (int i = 0; i < 100; i++, b.now += 50) {
+		say(&b, 2, 12, LEASE_COPY_SURVIVED);
+		say(&b, 3, 11, LEASE_COPY_SURVIVED);
+		tick(&b);
+	}
+	cr_assert_eq(b.c.fs[0].epoch, 2, "node 1 may be whole");
+	beat_at(&b, 1, 10);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].epoch, 2, "and it is, and serves");
+	cr_assert_eq(beat_at(&b, 1, 10), 1);
+	lease_actions_release(&b.out);
+}
+
+Test(lease, broken_rules_after_a_loss_of_power)
+{
+	struct bench b;
+
+	setup(&b, 3, LEASE_BREAK_SURVIVOR_SHORTEST);
+	for (uint32_t i = 1; i <= 3; i++)
+		say(&b, i, 10 + i, LEASE_COPY_SURVIVED);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].server, 1);
+	lease_actions_release(&b.out);
+	setup(&b, 3, LEASE_BREAK_SURVIVOR_EARLY);
+	say(&b, 1, 10, LEASE_COPY_SURVIVED);
+	tick(&b);
+	cr_assert_eq(b.c.fs[0].nr_in_sync, 1);
+	lease_actions_release(&b.out);
+}
+
+Test(lease, positions_and_grants_on_the_wire)
+{
+	struct lease_position pos[] = { { 1, 2, 3, 4, LEASE_COPY_SURVIVED }, { 5, 6, 7, 8, LEASE_COPY_WHOLE } };
+	struct lease_grant grants[] = { { 1, 2 }, { 3, 4 } }, g[CONFIG_FS_MAX];
+	uint8_t buf[CONFIG_FS_MAX * LEASE_POSITION_LEN];
+	struct lease_position p[CONFIG_FS_MAX];
+	struct wire_blob b = lease_pack_positions(pos, 2, buf);
+	size_t n;
+
+	cr_assert_eq(lease_unpack_positions(&b, p, &n), 0);
+	cr_assert_eq(n, 2);
+	cr_assert(p[0].fs == 1 && p[0].epoch == 2 && p[0].lsn == 3 && p[0].at == 4 && p[0].copy == LEASE_COPY_SURVIVED);
+	cr_assert(p[1].fs == 5 && p[1].copy == LEASE_COPY_WHOLE);
+	buf[LEASE_POSITION_LEN - 1] = 3;
+	cr_assert_eq(lease_unpack_positions(&b, p, &n), -EBADMSG, "of a later version");
+	b.len--;
+	cr_assert_eq(lease_unpack_positions(&b, p, &n), -EBADMSG);
+	b = lease_pack_grants(grants, 2, buf);
+	cr_assert_eq(lease_unpack_grants(&b, g, &n), 0);
+	cr_assert(n == 2 && g[1].fs == 3 && g[1].epoch == 4);
+	b.len = (CONFIG_FS_MAX + 1) * LEASE_GRANT_LEN;
+	cr_assert_eq(lease_unpack_grants(&b, g, &n), -EBADMSG, "too many");
 }
 
 Test(lease, a_member_that_is_not_in_sync_is_never_promoted)

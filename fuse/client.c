@@ -243,7 +243,7 @@ static void carry_out(struct client *cl, const struct core_update *u, const void
 
 		log_info("client", "session of filesystem %u open at node %u, epoch %llu", cl->conf.fs, cl->core.node,
 			 (unsigned long long)opened->epoch);
-		cl->events.opened(cl->ctx, opened->root_ino, opened->max_io);
+		cl->events.opened(cl->ctx, opened);
 	}
 	if ((u->flags & CORE_PROBE) && cl->core.probing)
 		do_probe(cl);

@@ -40,8 +40,8 @@ struct client_conf {
 };
 
 struct client_events {
-	/* The session is open, for the first time or again; nothing granted earlier holds. EPOCH is the server's. */
-	void (*opened)(void *ctx, uint64_t root_ino, uint32_t max_io);
+	/* The session is open, for the first time or again; nothing granted earlier holds. */
+	void (*opened)(void *ctx, const struct msg_session_open_rep *rep);
 	/* It is lost: drop what is cached. Operations wait. */
 	void (*lost)(void *ctx);
 	/* Appends the inodes held open, as session_open wants them (packed le64). */

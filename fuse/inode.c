@@ -90,6 +90,23 @@ void inode_forget(struct inodes *t, uint64_t ino, uint64_t n)
 	inode_settle(t, in);
 }
 
+void inode_changed(struct inode *in, uint64_t losses)
+{
+	in->changes++;
+	if (!in->unsynced)
+		in->unsynced = losses + 1;
+}
+
+int inode_synced(struct inode *in, uint64_t changes, uint64_t losses)
+{
+	bool lost = in->unsynced && in->unsynced != losses + 1;
+
+	/* What was changed meanwhile is not covered: it stays unsynced, since when is not known any better. */
+	if (lost || in->changes == changes)
+		in->unsynced = 0;
+	return lost ? -EIO : 0;
+}
+
 void inodes_encode_holds(struct inodes *t, struct wire_writer *w)
 {
 	struct entry *e, *tmp;

@@ -26,6 +26,8 @@ struct inode {
 	uint32_t nr_opens; /* files open here, and opens under way */
 	uint32_t nr_io;	   /* reads and writes under way at the server */
 	enum inode_state state;
+	uint64_t changes;  /* counts those that were answered */
+	uint64_t unsynced; /* 0: none; else of those not synced the first came after so many losses, less one */
 	uint32_t nr_holds;	 /* that the server counts for us; a release under way is taken off already */
 	struct request *waiters; /* opens to go on with when the state settles */
 	bool idle;		 /* OPEN without opens: in the mount's list */
@@ -47,6 +49,14 @@ void inode_settle(struct inodes *t, struct inode *in);
 int inode_lookup(struct inodes *t, uint64_t ino);
 /* The kernel gave N references back. */
 void inode_forget(struct inodes *t, uint64_t ino, uint64_t n);
+
+/*
+ * Changes that the server answered and nobody synced since are lost when all servers lose power; LOSSES counts how often
+ * that happened. Whoever asks for a sync next must hear of it, once.
+ */
+void inode_changed(struct inode *in, uint64_t losses);
+/* A sync has succeeded that was asked for when in->changes was CHANGES. 0, or -EIO: some of them may be lost. */
+int inode_synced(struct inode *in, uint64_t changes, uint64_t losses);
 
 /* Appends the holds a server that has forgotten shall count, before what is under way is asked again: packed le64. */
 void inodes_encode_holds(struct inodes *t, struct wire_writer *w);

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "common/log.h"
 #include "fuse/ops.h"
 #include "fuse/request.h"
 #include "wire/fileop.h"
@@ -96,15 +97,20 @@ static void on_revoke(void *ctx, uint64_t ino, uint32_t tokens, struct rpc_req *
 	}
 }
 
-static void on_opened(void *ctx, uint64_t root_ino, uint32_t max_io)
+static void on_opened(void *ctx, const struct msg_session_open_rep *rep)
 {
 	struct mount *m = ctx;
 	bool first = !m->root_ino;
 
-	m->root_ino = root_ino;
+	if (!first && (rep->loss.epoch != m->loss.epoch || rep->loss.lsn != m->loss.lsn)) {
+		log_warn("mount", "the servers lost what was not durable: changes that were not synced may be gone");
+		m->nr_losses++;
+	}
+	m->loss = rep->loss;
+	m->root_ino = rep->root_ino;
 	if (!first)
 		return;
-	m->max_io = max_io && max_io < MOUNT_MAX_IO ? max_io : MOUNT_MAX_IO;
+	m->max_io = rep->max_io && rep->max_io < MOUNT_MAX_IO ? rep->max_io : MOUNT_MAX_IO;
 	if (m->opened_first)
 		m->opened_first(m);
 }

@@ -34,6 +34,8 @@ struct mount {
 
 	uint64_t root_ino; /* 0 until the session was open once */
 	uint32_t max_io;
+	struct wire_logpos loss; /* the last one that the server told of */
+	uint64_t nr_losses;	 /* since we are mounted */
 
 	struct inode *idle; /* held at the server though nobody has them open: the longest first */
 	size_t nr_idle;

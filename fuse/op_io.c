@@ -113,21 +113,28 @@ void fuse_op_write(struct mount *m, fuse_req_t req, fuse_ino_t ino, const char *
 	request_call(rq, MSG_write, true, write_done);
 }
 
-static void plain_done(struct request *rq, int status, const void *rep)
+static void fsync_done(struct request *rq, int status, const void *rep)
 {
+	struct inode *in = inode_find(rq->m->inodes, rq->msg.fsync.ino);
+
 	(void)rep;
+	if (!status && in)
+		status = inode_synced(in, rq->off, rq->m->nr_losses);
 	reply_err(rq, status);
 }
 
 void fuse_op_fsync(struct mount *m, fuse_req_t req, fuse_ino_t ino, int datasync)
 {
 	struct request *rq = request_new(m, req);
+	struct inode *in;
 
 	if (!rq)
 		return;
 	rq->msg.fsync.ino = mount_ino(m, ino);
 	rq->msg.fsync.datasync = (uint32_t)datasync;
-	request_call(rq, MSG_fsync, false, plain_done);
+	in = inode_find(m->inodes, rq->msg.fsync.ino);
+	rq->off = in ? in->changes : 0;
+	request_call(rq, MSG_fsync, false, fsync_done);
 }
 
 static void fallocate_done(struct request *rq, int status, const void *rep_)

@@ -111,10 +111,65 @@ static void on_interrupt(fuse_req_t freq, void *data)
 		client_interrupt(rq->m->client, &rq->op);
 }
 
+static void note_changed(struct request *rq, uint64_t ino)
+{
+	struct inode *in = inode_find(rq->m->inodes, ino);
+
+	if (in)
+		inode_changed(in, rq->m->nr_losses);
+}
+
+/* What a sync has to cover: the inode, or the directories whose names changed. */
+static void note_change(struct request *rq)
+{
+	switch ((int)rq->op.type) {
+	case MSG_setattr:
+		note_changed(rq, rq->msg.setattr.ino);
+		break;
+	case MSG_write:
+		note_changed(rq, rq->msg.write.ino);
+		break;
+	case MSG_fallocate:
+		note_changed(rq, rq->msg.fallocate.ino);
+		break;
+	case MSG_setxattr:
+		note_changed(rq, rq->msg.setxattr.ino);
+		break;
+	case MSG_removexattr:
+		note_changed(rq, rq->msg.removexattr.ino);
+		break;
+	case MSG_create:
+		note_changed(rq, rq->msg.create.parent);
+		break;
+	case MSG_mknod:
+		note_changed(rq, rq->msg.mknod.parent);
+		break;
+	case MSG_symlink:
+		note_changed(rq, rq->msg.symlink.parent);
+		break;
+	case MSG_link:
+		note_changed(rq, rq->msg.link.ino);
+		note_changed(rq, rq->msg.link.parent);
+		break;
+	case MSG_unlink:
+		note_changed(rq, rq->msg.unlink.parent);
+		break;
+	case MSG_rmdir:
+		note_changed(rq, rq->msg.rmdir.parent);
+		break;
+	case MSG_rename:
+		note_changed(rq, rq->msg.rename.parent);
+		note_changed(rq, rq->msg.rename.new_parent);
+		break;
+	}
+}
+
 static void on_done(struct client_op *op, int status, const void *rep)
 {
 	struct request *rq = (struct request *)((char *)op - offsetof(struct request, op));
 
+	if (!status && op->core.change)
+		note_change(rq);
 	rq->done(rq, status, rep);
 }
 

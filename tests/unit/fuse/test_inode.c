@@ -2,6 +2,7 @@
 #include "fuse/inode.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 
 #include "common/bytes.h"
 
@@ -45,6 +46,27 @@ Test(inode, forget_of_more_than_there_is)
 	inode_forget(t, 5, 3);
 	cr_assert_eq(inodes_count(t), 0);
 	inodes_free(t);
+}
+
+Test(inode, what_is_not_synced_and_lost_is_told_once)
+{
+	struct inode in = { .ino = 5 };
+	uint64_t at;
+
+	cr_assert_eq(inode_synced(&in, 0, 1), 0, "nothing changed here");
+	inode_changed(&in, 1);
+	cr_assert_eq(inode_synced(&in, in.changes, 1), 0);
+	cr_assert_eq(inode_synced(&in, in.changes, 2), 0, "it was synced before the loss");
+	inode_changed(&in, 2);
+	inode_changed(&in, 3);
+	cr_assert_eq(inode_synced(&in, in.changes, 3), -EIO);
+	cr_assert_eq(inode_synced(&in, in.changes, 3), 0, "told");
+	/* A change that is answered while the sync is under way is not covered by it. */
+	inode_changed(&in, 3);
+	at = in.changes;
+	inode_changed(&in, 3);
+	cr_assert_eq(inode_synced(&in, at, 3), 0);
+	cr_assert_eq(inode_synced(&in, at, 4), -EIO);
 }
 
 /* Number of times INO is in the list. */

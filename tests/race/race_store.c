@@ -26,6 +26,16 @@ static void *sync_often(void *arg)
 	return NULL;
 }
 
+static void *free_often(void *arg)
+{
+	struct shared *sh = arg;
+
+	while (!atomic_load(&sh->stop))
+		if (store_has_removed(sh->store) && store_free_removed(sh->store) < 0)
+			atomic_store(&sh->failed, true);
+	return NULL;
+}
+
 static int apply_records(struct store *s)
 {
 	struct txn t;
@@ -56,7 +66,7 @@ static int apply_records(struct store *s)
 static int race(struct meta *m, struct data *d)
 {
 	struct shared sh = { 0 };
-	pthread_t threads[WORKERS];
+	pthread_t threads[WORKERS + 1];
 	int r = store_open(m, d, &sh.store);
 
 	if (!r)
@@ -65,10 +75,13 @@ static int race(struct meta *m, struct data *d)
 		return r;
 	for (int i = 0; i < WORKERS; i++)
 		pthread_create(&threads[i], NULL, sync_often, &sh);
+	pthread_create(&threads[WORKERS], NULL, free_often, &sh);
 	r = apply_records(sh.store);
 	atomic_store(&sh.stop, true);
-	for (int i = 0; i < WORKERS; i++)
+	for (int i = 0; i <= WORKERS; i++)
 		pthread_join(threads[i], NULL);
+	if (store_free_removed(sh.store) < 0 || store_has_removed(sh.store))
+		atomic_store(&sh.failed, true);
 	store_close(sh.store);
 	return r < 0 || atomic_load(&sh.failed) ? -1 : 0;
 }

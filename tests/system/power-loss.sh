@@ -106,7 +106,7 @@ lose_power
 for n in "${nodes[@]}"; do
 	must_be "what was synced, read on $n" "$(content "$n" /cluster/later)" later
 done
-for i in 1 2; do
+for _ in 1 2; do
 	server=$(fs node1 'f["server"]')
 	step "kill $server, which serves"
 	lab kill "$server" cfsd cfs-migrated

@@ -509,13 +509,27 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+static int run(struct run *r, const struct args *a)
+{
+	const struct config_node *node = a->node ? cli_node_find("run", &r->node, a->node) : NULL;
+	int e;
+
+	if (a->node && !node)
+		return EXIT_LOST;
+	e = describe(r, a->command);
+	if (e) {
+		fprintf(stderr, "cfs run: %s\n", strerror(-e));
+		return EXIT_LOST;
+	}
+	return run_loop(r, node ? node->id : r->node.id.id);
+}
+
 int cmd_run(int argc, char **argv)
 {
 	static const struct argp_option options[] = { { "node", 'n', "NODE", 0, "Where it starts [this node]", 0 }, { 0 } };
-	struct run *r = calloc(1, sizeof(*r));
-	const struct config_node *node;
+	_cleanup_free_ struct run *r = calloc(1, sizeof(*r));
 	struct args a = { 0 };
-	int e;
+	int status;
 
 	cli_parse(argc, argv, options, parse, "COMMAND...",
 		  "Starts a command as a job that can move, relays its input and output, and ends with its exit status.\v"
@@ -523,13 +537,7 @@ int cmd_run(int argc, char **argv)
 		  &a);
 	if (!r || cli_node_load("run", &r->node))
 		return EXIT_LOST;
-	node = a.node ? cli_node_find("run", &r->node, a.node) : NULL;
-	if (a.node && !node)
-		return EXIT_LOST;
-	e = describe(r, a.command);
-	if (e) {
-		fprintf(stderr, "cfs run: %s\n", strerror(-e));
-		return EXIT_LOST;
-	}
-	return run_loop(r, node ? node->id : r->node.id.id);
+	status = run(r, &a);
+	cli_node_release(&r->node);
+	return status;
 }

@@ -218,7 +218,7 @@ static void submit(struct sim_client *c)
 	o->op->to = (name + 1 + (uint32_t)world_between(w, 0, CHECK_NAMES - 2)) % CHECK_NAMES;
 	o->op->ino = c->inos[name];
 	o->op->value = (uint64_t)c->proc << 56 | ++c->values;
-	o->op->len = world_chance(w, 250000) ? CHECK_WRITE_MAX : 8;
+	o->op->len = world_chance(w, 500000) ? CHECK_WRITE_MAX : 8;
 	o->core.change = kind >= OP_CREATE;
 	ev.op = &o->core;
 	c->under_way++;

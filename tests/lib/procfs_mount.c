@@ -6,7 +6,8 @@
  *   procfs_mount N DIR STATE_DIR
  *
  * Node 1 is the reader's. Node N + 1 is in the configuration, up, and never answers. A stand-in for cfs-migrated takes a
- * tenth of a second for every goto, three seconds to node1, and refuses those to node3. Ends when DIR is unmounted.
+ * tenth of a second for every goto, three seconds to node1, and refuses those to node3. SIGUSR1: says on stderr how many
+ * requests for single files there were. Ends when DIR is unmounted.
  */
 #include <err.h>
 #include <errno.h>
@@ -19,10 +20,17 @@
 #include "procfs-cluster/service.h"
 #include "tests/lib/procfs_world.h"
 #include "wire/errors.h"
+#include "wire/rpc_internal.h"
 
 struct fixture {
 	struct world world;
 	struct proc_service *services[WORLD_NODES_MAX + 1];
+	struct counted {
+		struct fixture *f;
+		struct rpc_service next; /* who answers */
+	} reads[WORLD_NODES_MAX + 1];
+	unsigned nr_reads;
+	uv_signal_t ask;
 	struct subtree subtree;
 	struct procfs *fs;
 	struct fuse_session *session;
@@ -76,6 +84,33 @@ static void handle_cantmove(void *ctx, struct rpc_conn *conn, struct rpc_req *rq
 	rpc_reply(rq, 0, &rep);
 }
 
+/* ---- how many files are read one by one ---- */
+
+static void count_read(void *ctx, struct rpc_conn *conn, struct rpc_req *rq, const void *msg)
+{
+	struct counted *c = ctx;
+
+	c->f->nr_reads++;
+	c->next.fn(c->next.ctx, conn, rq, msg);
+}
+
+static void count_reads_of(struct fixture *f, uint32_t id)
+{
+	struct rpc *rpc = f->world.nodes[id].rpc;
+	size_t n;
+
+	f->reads[id] = (struct counted){ f, rpc->services[msg_info(MSG_proc_read) - msg_table(&n)] };
+	rpc_handle(rpc, MSG_proc_read, count_read, &f->reads[id]);
+}
+
+static void say_reads(uv_signal_t *sig, int signum)
+{
+	struct fixture *f = sig->data;
+
+	(void)signum;
+	fprintf(stderr, "reads: %u\n", f->nr_reads);
+}
+
 static void start_services(struct fixture *f, unsigned nr, const char *state_dir)
 {
 	for (uint32_t id = 1; id <= nr; id++) {
@@ -89,6 +124,7 @@ static void start_services(struct fixture *f, unsigned nr, const char *state_dir
 		r = proc_service_new(&f->world.loop, n->rpc, &conf, &f->services[id]);
 		if (r < 0)
 			errx(1, "%s: %s", n->name, strerror(-r));
+		count_reads_of(f, id);
 	}
 }
 
@@ -190,6 +226,7 @@ static void mount_tree(struct fixture *f, const char *dir)
 static int stop(struct fixture *f)
 {
 	uv_close((uv_handle_t *)&f->poll, NULL);
+	uv_close((uv_handle_t *)&f->ask, NULL);
 	world_disconnect(&f->world);
 	procfs_free(f->fs);
 	fuse_session_unmount(f->session);
@@ -210,6 +247,9 @@ int main(int argc, char **argv)
 	start_services(f, (unsigned)nr, argv[3]);
 	if (procfs_new(&f->world.host, &f->fs, &f->subtree) < 0)
 		errx(1, "no tree");
+	uv_signal_init(&f->world.loop, &f->ask);
+	f->ask.data = f;
+	uv_signal_start(&f->ask, say_reads, SIGUSR1);
 	mount_tree(f, argv[2]);
 	uv_run(&f->world.loop, UV_RUN_DEFAULT);
 	r = stop(f);

@@ -218,7 +218,11 @@ static void criu_in_job(void *ctx, int status, const struct job_packet *rep, int
 	struct source *s = ctx;
 
 	(void)rep;
-	if (status || fd < 0) {
+	if (s->state != SOURCE_DUMPING) {
+		/* Given up meanwhile: a criu without a socket ends. */
+		if (fd >= 0)
+			close(fd);
+	} else if (status || fd < 0) {
 		source_fail(s, status ? status : -EPROTO, "cannot start criu in the job");
 		source_feed(s, SOURCE_DUMP_FAILED);
 	} else {

@@ -137,6 +137,9 @@ uint32_t local_find(struct local *l, const struct pidmap *map, uint32_t cpid)
 	uint32_t pid = pidmap_pid(map, cpid);
 	char path[16];
 
+	/* What has the number of one that left is not it. */
+	if (!pidmap_guest(map, pid) && jobs_away_node(l->jobs, cpid))
+		return 0;
 	snprintf(path, sizeof(path), "%u", pid);
 	return pid && faccessat(l->proc_fd, path, F_OK, 0) == 0 ? pid : 0;
 }

@@ -215,6 +215,21 @@ static int read_place(struct local *l, struct pidmap *map, uint32_t pid, const s
 	return local_cook(l, path, p->info->flags, LOCAL_FILE_MAX, pidmap_cpid, map, out);
 }
 
+/* We read as root: it must be the reader's still, and not of a program that it began meanwhile, which sets its user. */
+static int read_checked(struct local *l, struct pidmap *map, uint32_t pid, const struct place *p, uint32_t uid,
+			uint32_t gid, struct wire_writer *out)
+{
+	size_t start = out->len;
+	struct scan_proc who;
+	int r = read_place(l, map, pid, p, out), e = r < 0 ? r : local_owners(l, pid, &who);
+
+	if (!e && !proc_may_read(p->info->flags, uid, gid, who.file_uid, who.file_gid))
+		e = -EACCES;
+	if (e < 0)
+		out->len = start;
+	return e < 0 ? e : r;
+}
+
 int local_read(struct local *l, uint32_t cpid, uint32_t uid, uint32_t gid, const char *path, struct wire_writer *out)
 {
 	struct scan_proc who;
@@ -233,7 +248,7 @@ int local_read(struct local *l, uint32_t cpid, uint32_t uid, uint32_t gid, const
 	if (!r && !proc_may_read(place.info->flags, uid, gid, who.file_uid, who.file_gid))
 		r = place.info->flags & PF_ZERO ? text_put(out, "0", 1) : -EACCES;
 	else if (!r)
-		r = read_place(l, &map, pid, &place, out);
+		r = read_checked(l, &map, pid, &place, uid, gid, out);
 	pidmap_release(&map);
 	return r;
 }

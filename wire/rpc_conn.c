@@ -337,6 +337,9 @@ static void displace_one(struct rpc *rpc)
 			most = n;
 			worst = c;
 		}
+		/* No other host can have more: that is soon seen where one dials without end. */
+		if (2 * most >= rpc->nr_new)
+			break;
 	}
 	rpc->nr_displaced++;
 	if (uv_now(rpc->loop) >= rpc->complain_ms) {

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cfsd/extent.h"
 #include "cfsd/inode.h"
 #include "cfsd/local.h"
 #include "cfsd/meta_key.h"
@@ -223,23 +224,50 @@ static void complete(struct resync *rs)
 	volume_step(v, &(struct repl_event){ .type = REPL_EV_COPIED, .pos = pos });
 }
 
+/*
+ * What was fetched may be later than a kept record: what that appends can be seen, so it must not be written before the
+ * batch has changed the inode's stamp. It goes the way of other writes.
+ */
+static void appends_to_writes(uint8_t *extents, size_t len)
+{
+	struct extent e;
+	size_t at = 0, pos = 0;
+
+	for (; extent_next(extents, len, &pos, &e) > 0; at = pos)
+		if (e.kind == EXTENT_APPEND)
+			extents[at] = EXTENT_WRITE;
+}
+
+static int apply_kept(struct resync *rs, struct wire_writer *buf)
+{
+	struct msg_repl_record_req m;
+	int r = spool_read(rs, buf, &m);
+
+	if (r < 0)
+		return r;
+	if (m.extents.len)
+		appends_to_writes(buf->buf + ((const uint8_t *)m.extents.p - buf->buf), m.extents.len);
+	r = store_apply(rs->v->store, &(struct record){ .prev = m.prev,
+							 .pos = m.pos,
+							 .batch = m.batch.p,
+							 .batch_len = m.batch.len,
+							 .extents = m.extents.p,
+							 .extents_len = m.extents.len });
+	/* To be opened anew before the next copy. */
+	if (r < 0)
+		rs->v->store_broken = true;
+	return r;
+}
+
 static void apply_slice(uv_timer_t *timer)
 {
 	struct resync *rs = timer->data;
-	struct msg_repl_record_req m;
 	struct wire_writer buf;
 	int r = 0;
 
 	wire_writer_init(&buf);
 	for (int i = 0; !r && i < APPLY_SLICE && rs->nr_applied < rs->nr_spooled; i++) {
-		r = spool_read(rs, &buf, &m);
-		if (!r)
-			r = store_apply(rs->v->store, &(struct record){ .prev = m.prev,
-									 .pos = m.pos,
-									 .batch = m.batch.p,
-									 .batch_len = m.batch.len,
-									 .extents = m.extents.p,
-									 .extents_len = m.extents.len });
+		r = apply_kept(rs, &buf);
 		rs->nr_applied += !r;
 	}
 	wire_writer_release(&buf);
@@ -396,7 +424,7 @@ static int check_inode(struct resync *rs, uint64_t ino, const struct batch_item 
 	known = ours && inode_decode(ino, ours, ours_len, &us) == 0;
 	/* The data is among the keys; what we have of it in a file was before. */
 	if (them.layout == INODE_INLINE)
-		return known && us.layout != INODE_INLINE ? d->ops->remove(d, ino) : 0;
+		return rs->distrust || !known || us.layout != INODE_INLINE ? d->ops->remove(d, ino) : 0;
 	if (!rs->distrust && known && us.stamp.epoch == them.stamp.epoch && us.stamp.lsn == them.stamp.lsn)
 		return 0;
 	return want_data(rs, &them);
@@ -548,7 +576,8 @@ int resync_start(struct volume *v, struct rpc_conn *conn, uint64_t epoch, struct
 	struct resync *rs = calloc(1, sizeof(*rs));
 	int r = rs ? spool_open(v, &rs->spool) : -ENOMEM;
 
-	if (!r && v->recovering)
+	/* A worker that frees data of removed inodes goes by keys that it has read. */
+	if (!r && (v->recovering || v->freeing))
 		r = -EBUSY;
 	if (!r && v->store_broken)
 		r = volume_reopen(v);

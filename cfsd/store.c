@@ -143,13 +143,8 @@ static int note_unsynced(struct store *s, uint64_t ino)
 	return 0;
 }
 
-static int apply_extent(struct store *s, const struct extent *e)
+static int change_data(struct data *d, const struct extent *e)
 {
-	struct data *d = s->data;
-	int r = e->kind == EXTENT_REMOVE ? 0 : note_unsynced(s, e->ino);
-
-	if (r < 0)
-		return r;
 	switch (e->kind) {
 	case EXTENT_WRITE:
 	case EXTENT_APPEND:
@@ -162,6 +157,14 @@ static int apply_extent(struct store *s, const struct extent *e)
 		return 0; /* store_free_removed() */
 	}
 	return -EBADMSG;
+}
+
+/* Noted when it is done: a sync that runs meanwhile must not forget a change that it has not seen. */
+static int apply_extent(struct store *s, const struct extent *e)
+{
+	int r = change_data(s->data, e), noted = e->kind == EXTENT_REMOVE ? 0 : note_unsynced(s, e->ino);
+
+	return r < 0 ? r : noted;
 }
 
 /* Those that go before the batch, appends, or those that come after it. */

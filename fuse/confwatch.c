@@ -144,8 +144,10 @@ static void ask(struct poller *p)
 
 static void on_up(void *ctx, struct rpc_conn *conn)
 {
-	(void)conn;
-	ask(ctx);
+	struct poller *p = ctx;
+
+	if (p->conn == conn)
+		ask(p);
 }
 
 static void on_down(void *ctx, struct rpc_conn *conn, int err)
@@ -165,6 +167,8 @@ static void start(struct poller *p)
 	const struct config_node *n;
 	int r;
 
+	/* By confwatch_refresh() before its time: it must not strike while this one is under way. */
+	uv_timer_stop(&p->retry);
 	p->node = choose(w);
 	n = config_node_by_id(&w->config, p->node);
 	if (!n) {

@@ -14,6 +14,7 @@ trap lab_cleanup EXIT
 nodes=(node1 node2 node3)
 fs() { on "$1" cfs status --json | python3 -c "import json, sys; f = json.load(sys.stdin)['filesystems'][0]; print($2)"; }
 in_sync() { [[ $(fs node1 'len(f["in_sync"])') == 3 ]]; }
+in_sync_after() { [[ $(fs node1 'len(f["in_sync"]) == 3 and f["epoch"] > '"$1") == True ]]; }
 everywhere()
 {
 	local n pids=()
@@ -32,13 +33,19 @@ kill_daemons() { lab kill "$1" cfsd cfs-migrated; }
 # The mounts live on: they are on machines that kept their power.
 lose_power()
 {
+	local epoch
 	step "all nodes lose power"
+	epoch=$(fs node1 'f["epoch"]')
+	# At one moment: nobody shall see another one die and change the configuration.
+	everywhere lab freeze
 	everywhere kill_daemons
+	everywhere lab thaw
 	everywhere restore_copy
 	everywhere new_boot
 	SECONDS=0
 	everywhere lab start
-	eventually 60 "all nodes are in sync" in_sync
+	# Nobody's word from before counts.
+	eventually 60 "all nodes are in sync, later than epoch $epoch" in_sync_after "$epoch"
 	step "   in sync again after $SECONDS s, served by $(fs node1 'f["server"]')"
 }
 

@@ -119,7 +119,12 @@ static void scan_process(const struct plan_conf *conf, const struct tree *tree, 
 		closedir(d);
 }
 
-int plan_shared_check(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, struct reasons *reasons)
+typedef void (*scan_fn)(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, pid_t pid,
+			struct reasons *reasons);
+
+/* SCAN of every process that stays. */
+static int each_outsider(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, scan_fn scan,
+			 struct reasons *reasons)
 {
 	struct dirent *e;
 	DIR *d;
@@ -133,21 +138,28 @@ int plan_shared_check(const struct plan_conf *conf, const struct tree *tree, con
 		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : 0;
 
 		if (pid && pid != conf->tracer && !tree_has(tree, pid))
-			scan_process(conf, tree, s, pid, reasons);
+			scan(conf, tree, s, pid, reasons);
 	}
 	closedir(d);
 	return 0;
 }
 
+int plan_shared_check(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, struct reasons *reasons)
+{
+	return each_outsider(conf, tree, s, scan_process, reasons);
+}
+
 /* ---- mappings ---- */
 
-static void scan_maps(const struct tree *tree, const struct plan_shared *s, pid_t pid, struct reasons *reasons)
+static void scan_maps(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, pid_t pid,
+		      struct reasons *reasons)
 {
 	char path[64], line[8192];
 	unsigned maj, min;
 	unsigned long long ino;
 	FILE *f;
 
+	(void)conf;
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
@@ -169,22 +181,7 @@ out:
 
 int plan_maps_check(const struct plan_conf *conf, const struct tree *tree, const struct plan_shared *s, struct reasons *reasons)
 {
-	struct dirent *e;
-	DIR *d;
-
-	if (s->nr == 0)
-		return 0;
-	d = opendir("/proc");
-	if (!d)
-		return -errno;
-	while ((e = readdir(d))) {
-		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : 0;
-
-		if (pid && pid != conf->tracer && !tree_has(tree, pid))
-			scan_maps(tree, s, pid, reasons);
-	}
-	closedir(d);
-	return 0;
+	return each_outsider(conf, tree, s, scan_maps, reasons);
 }
 
 /* ---- sockets ---- */
